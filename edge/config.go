@@ -1,0 +1,89 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Config is everything that the extension can be told. Load fills it from the
+// environment; docs/configuration.md is made from the same table.
+type Config struct {
+	RuntimeAPI   string   // host:port of the Runtime and Extensions API
+	Name         string   // the executable's base name; the platform knows us by it
+	Destinations []string // URLs
+	LogTypes     []string // platform, function, extension
+	Strict       bool     // configuration errors end Init
+	LogLevel     slog.Level
+
+	MaxStaleness time.Duration // age that closes a batch
+	BatchBytes   int           // encoded bytes that close a batch, 0 for the destination's own
+	BatchInvokes int           // invocations that close a batch, 0 for off
+	BufferBytes  int           // memory for undelivered records, all destinations together
+	SendTimeout  time.Duration // one try
+	ShutdownWait time.Duration // for the last records at SHUTDOWN
+
+	TelemetryAPI      string // telemetry or logs
+	TelemetryPort     int
+	TelemetryMaxItems int
+	TelemetryMaxBytes int
+	TelemetryTimeout  time.Duration
+
+	Function Function
+	// Getenv reads a variable when it is needed: credentials above all.
+	Getenv func(string) string
+}
+
+// Function is what the environment says of the function.
+type Function struct {
+	Name, Version, Region string
+	MemoryMB              int
+	ServiceName           string            // OTEL_SERVICE_NAME
+	Attributes            map[string]string // OTEL_RESOURCE_ATTRIBUTES
+}
+
+// Load reads the configuration. Each error is one variable that could not be
+// used and says what was taken instead; the Config is good in any case.
+func Load(getenv func(string) string) (Config, []error) {
+	c := Config{Getenv: getenv}
+	var errs []error
+	for _, v := range variables {
+		text := strings.TrimSpace(getenv(v.name))
+		set := text != ""
+		if !set {
+			text = v.value
+		}
+		if text == "" || v.set == nil {
+			continue
+		}
+		if err := v.set(&c, text); err != nil {
+			errs = append(errs, fmt.Errorf("read %s=%q: %w; using %s", v.name, text, err, v.fallback()))
+			if v.value != "" {
+				errs = appendIf(errs, v.set(&c, v.value))
+			}
+		}
+	}
+	errs = append(errs, adaptiveBatching(&c, getenv)...)
+	if len(c.Destinations) == 0 {
+		errs = append(errs, errors.New("read SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected; "+
+			"set it to a URL such as s3://bucket/prefix"))
+	}
+	return c, errs
+}
+
+func appendIf(errs []error, err error) []error {
+	if err == nil {
+		return errs
+	}
+	return append(errs, err)
+}
+
+// apiVersion is the schema version to subscribe with.
+func (c *Config) apiVersion() string {
+	if c.TelemetryAPI == apiLogs {
+		return "2020-08-15"
+	}
+	return "2022-12-13"
+}

@@ -1,0 +1,377 @@
+// Package edge is the extension: it receives what the platform and the function
+// have to say and delivers it, beside the function and never in its way. Use
+// Run from a main program; it is the only place where the steps (lambda,
+// buffer, flush) and the stations (intake, wire, destination) meet.
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"slipstream/edge/buffer"
+	"slipstream/edge/flush"
+	"slipstream/edge/lambda"
+	"slipstream/intake/telemetryapi"
+	"slipstream/telemetry"
+)
+
+const (
+	// exitReserve is kept free before the shutdown's deadline for the exit.
+	exitReserve = 100 * time.Millisecond
+	// signalTime is how long SIGTERM leaves, as long as SHUTDOWN does.
+	signalTime = 2 * time.Second
+	// roomWait is how long a request of the platform waits for memory before
+	// it is answered with 503 and comes again later.
+	roomWait = 2 * time.Second
+)
+
+// edge is one extension in one execution environment.
+type edge struct {
+	config  Config
+	client  *lambda.Client
+	lanes   []*lane
+	arrived chan struct{} // something of interest to the end came in
+
+	mu      sync.Mutex // guards what a request of the platform goes through
+	decoder telemetryapi.Decoder
+	ending  flush.Ending
+	over    bool // nothing is taken any more
+	intake  intakeCount
+	now     time.Time // of the request that is being decoded
+}
+
+// intakeCount is what came in, and what was given up before it had a lane.
+type intakeCount struct {
+	records         int
+	malformed       int
+	malformedBytes  int
+	truncated       int
+	refused         map[string]int64 // bytes, by reason
+	platformDropped int              // records that the platform says it dropped
+}
+
+// Run is the whole life of the extension: register, subscribe, then an event
+// after the other until SHUTDOWN, the end of ctx (SIGTERM), or an error of the
+// Extensions API. Errors of the configuration are logged and, unless
+// Config.Strict, survived: the function runs, what can be delivered is.
+func Run(ctx context.Context, c Config, configErrors []error) error {
+	e := &edge{
+		config: c, client: lambda.New(c.RuntimeAPI), arrived: make(chan struct{}, 1),
+		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
+	}
+	registration, err := e.client.Register(ctx, c.Name, []string{lambda.EventInvoke, lambda.EventShutdown})
+	if err != nil {
+		return err
+	}
+	configErrors = append(configErrors, e.openLanes(e.resource(registration))...)
+	if err := e.complain(ctx, configErrors); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if len(e.lanes) > 0 {
+		listener, err := e.subscribe(ctx)
+		if err != nil {
+			slog.Error("no telemetry will be collected", "error", err)
+		} else {
+			defer closeQuietly(listener)
+		}
+	}
+	var lanes sync.WaitGroup
+	for _, l := range e.lanes {
+		lanes.Go(func() { l.run(running) })
+	}
+	deadline, err := e.events(ctx)
+	e.finish(deadline)
+	stop()
+	lanes.Wait()
+	e.report()
+	return err
+}
+
+// complain logs the errors of the configuration. In strict mode it ends Init.
+func (e *edge) complain(ctx context.Context, errs []error) error {
+	for _, err := range errs {
+		slog.Error("configuration", "error", err)
+	}
+	if !e.config.Strict || len(errs) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("configuration (SLIPSTREAM_STRICT is true): %w", errors.Join(errs...))
+	return errors.Join(err, e.client.InitError(ctx, "Extension.ConfigInvalid", err))
+}
+
+// resource says whose records these are.
+func (e *edge) resource(r lambda.Registration) *telemetry.Resource {
+	f := e.config.Function
+	res := &telemetry.Resource{
+		ServiceName: f.ServiceName, FunctionName: first(r.FunctionName, f.Name),
+		FunctionVersion: first(r.FunctionVersion, f.Version), EnvironmentID: newUUID(), AccountID: r.AccountID,
+		Region: f.Region, Architecture: runtime.GOARCH, MemoryMB: f.MemoryMB,
+	}
+	res.ServiceName = first(res.ServiceName, res.FunctionName)
+	for key, value := range f.Attributes {
+		if key == "service.name" && f.ServiceName == "" {
+			res.ServiceName = value
+			continue
+		}
+		res.Attributes = append(res.Attributes, telemetry.Attribute{Key: key, Value: value})
+	}
+	return res
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// newUUID makes a random UUID, version 4.
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// openLanes makes a lane of each destination and gives an error for each that
+// cannot be one.
+func (e *edge) openLanes(res *telemetry.Resource) []error {
+	var errs []error
+	pool, sealer := &buffer.Pool{}, &buffer.Sealer{}
+	for _, raw := range e.config.Destinations {
+		c, to, err := openDestination(&e.config, raw, res)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("open destination %s: %w", c.name, err))
+			continue
+		}
+		e.lanes = append(e.lanes, newLane(c, to, pool, sealer))
+	}
+	for _, l := range e.lanes {
+		l.bufferBytes = e.config.BufferBytes / len(e.lanes)
+	}
+	return errs
+}
+
+// subscribe opens the receiver and asks the platform to send to it.
+func (e *edge) subscribe(ctx context.Context) (*telemetryapi.Listener, error) {
+	c := &e.config
+	listener, err := telemetryapi.Listen(telemetryapi.Config{
+		Port: c.TelemetryPort, MaxBody: 4*c.TelemetryMaxBytes + 1<<20, Take: e.take, Refused: e.refused,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = e.client.Subscribe(ctx, lambda.Subscription{
+		Logs: c.TelemetryAPI == apiLogs, SchemaVersion: c.apiVersion(), Types: c.LogTypes,
+		MaxItems: c.TelemetryMaxItems, MaxBytes: c.TelemetryMaxBytes, Timeout: c.TelemetryTimeout, URI: listener.URI(),
+	})
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
+
+func closeQuietly(l *telemetryapi.Listener) {
+	if err := l.Close(); err != nil {
+		slog.Debug("close the telemetry listener", "cause", err)
+	}
+}
+
+// events follows the lifecycle. It never waits for anything but the next event:
+// calling next at once is what keeps the extension out of the function's time.
+// It returns the time by which all must be over.
+func (e *edge) events(ctx context.Context) (time.Time, error) {
+	for {
+		event, err := e.client.Next(ctx)
+		now := time.Now()
+		switch {
+		case ctx.Err() != nil:
+			return now.Add(signalTime), nil
+		case err != nil:
+			return now.Add(signalTime), err
+		case event.Type == lambda.EventShutdown:
+			slog.Debug("shutdown", "reason", event.ShutdownReason, "left", event.Deadline.Sub(now))
+			return event.Deadline, nil
+		case event.Type == lambda.EventInvoke:
+			e.invoked(now, event.RequestID)
+		}
+	}
+}
+
+// invoked takes note of an invocation.
+func (e *edge) invoked(now time.Time, requestID string) {
+	e.mu.Lock()
+	e.ending.Invoked(requestID)
+	e.mu.Unlock()
+	for _, l := range e.lanes {
+		l.invoked(now)
+	}
+}
+
+// take puts the records of one request into the lanes. It is all or nothing: a
+// request for which there is no room is not touched, and comes again.
+func (e *edge) take(ctx context.Context, body []byte) bool {
+	if !e.makeRoom(ctx) {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return false
+	}
+	e.now = time.Now()
+	t := e.decoder.Decode(body, e.now, e.record)
+	e.book(t)
+	return true
+}
+
+// book counts what the decoder could not read, and says so the first time.
+func (e *edge) book(t telemetryapi.Tally) {
+	if t.Malformed > 0 && e.intake.malformed == 0 {
+		slog.Error("telemetry from the platform is not what its API promises: the events are counted and dropped",
+			"events", t.Malformed, "bytes", t.MalformedBytes)
+	}
+	e.intake.records += t.Records
+	e.intake.malformed += t.Malformed
+	e.intake.malformedBytes += t.MalformedBytes
+	e.intake.truncated += t.Truncated
+}
+
+// record puts one record into every lane that wants it. The caller holds e.mu.
+func (e *edge) record(log *telemetry.Log) {
+	switch log.Type {
+	case "platform.report", "platform.initReport":
+		e.ending.Arrived(log.Type, log.RequestID)
+		signal(e.arrived)
+	case "platform.logsDropped":
+		n, _ := strconv.Atoi(string(telemetryapi.Member(log.Body, "droppedRecords")))
+		e.intake.platformDropped += n
+		slog.Error("the platform dropped records before we could take them", "records", n)
+	}
+	for _, l := range e.lanes {
+		if l.wants(log.Type) {
+			l.append(log, e.now)
+		}
+	}
+}
+
+// refused counts a request that was dropped unread.
+func (e *edge) refused(bytes int64, reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.intake.refused[reason] == 0 {
+		slog.Error("telemetry dropped unread", "bytes", bytes, "reason", reason)
+	}
+	e.intake.refused[reason] += bytes
+}
+
+// makeRoom waits until every lane has room for another request, a bounded time.
+// A lane whose destination fails while others work gives up its oldest batches
+// instead: one dead destination never costs the others a record.
+func (e *edge) makeRoom(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, roomWait)
+	defer cancel()
+	for _, l := range e.lanes {
+		for {
+			full, failing := l.full()
+			if !full {
+				break
+			}
+			if failing && len(e.lanes) > 1 {
+				l.dropOldest()
+				break
+			}
+			select {
+			case <-l.room:
+			case <-ctx.Done():
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// finish waits for the records that the platform still owes, bounded, and then
+// for the lanes to deliver everything.
+func (e *edge) finish(deadline time.Time) {
+	now := time.Now()
+	e.mu.Lock()
+	e.ending.Shutdown(now, deadline)
+	until := e.ending.ReceiveUntil()
+	e.mu.Unlock()
+	if len(e.lanes) > 0 {
+		e.receive(until)
+	}
+	e.mu.Lock()
+	e.over = true
+	e.now = time.Now()
+	e.book(e.decoder.Flush(e.now, e.record))
+	sendUntil := e.ending.SendUntil()
+	e.mu.Unlock()
+
+	now = time.Now()
+	timer := time.NewTimer(sendUntil.Sub(now))
+	defer timer.Stop()
+	for _, l := range e.lanes {
+		l.finish(now, sendUntil)
+	}
+	for _, l := range e.lanes {
+		select {
+		case <-l.drained:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// receive returns when the last record is there, or at until.
+func (e *edge) receive(until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	for {
+		e.mu.Lock()
+		complete := e.ending.Complete()
+		e.mu.Unlock()
+		if complete {
+			return
+		}
+		select {
+		case <-e.arrived:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// report closes the books: one line a destination, an error where a record was
+// lost.
+func (e *edge) report() {
+	e.mu.Lock()
+	in := e.intake
+	e.mu.Unlock()
+	if in.malformed > 0 || in.truncated > 0 || in.platformDropped > 0 || len(in.refused) > 0 {
+		slog.Error("telemetry lost on the way in", "malformed_events", in.malformed, "malformed_bytes", in.malformedBytes,
+			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)
+	}
+	for _, l := range e.lanes {
+		c := l.account()
+		level := slog.LevelInfo
+		if len(c.dropped) > 0 {
+			level = slog.LevelError
+		}
+		slog.Log(context.Background(), level, "closing account", "destination", l.name, "received", c.received,
+			"delivered", c.delivered, "batches", c.batches, "sent_bytes", c.bytes, "retries", c.retries, "dropped", c.dropped)
+		if err := l.to.Close(); err != nil {
+			slog.Debug("close destination", "destination", l.name, "cause", err)
+		}
+	}
+}

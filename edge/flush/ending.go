@@ -1,0 +1,55 @@
+package flush
+
+import "time"
+
+// Ending knows, at SHUTDOWN, whether the platform still owes records. The last
+// telemetry comes with SHUTDOWN or just after it: to exit at once loses it, to
+// sleep a fixed time wastes it. The last invocation's platform.report, or,
+// without an invocation, platform.initReport, says that there is no more.
+type Ending struct {
+	wait     time.Duration
+	reserve  time.Duration
+	invoked  string // the last invocation
+	reported string // the last one whose platform.report came
+	init     bool   // platform.initReport came
+	shutdown time.Time
+	deadline time.Time
+}
+
+// NewEnding bounds the wait for what is owed, and keeps reserve free before the
+// deadline for the process to exit in.
+func NewEnding(wait, reserve time.Duration) Ending { return Ending{wait: wait, reserve: reserve} }
+
+// Invoked takes note of an invocation.
+func (e *Ending) Invoked(requestID string) { e.invoked = requestID }
+
+// Arrived takes note of a platform event.
+func (e *Ending) Arrived(eventType, requestID string) {
+	switch eventType {
+	case "platform.report":
+		e.reported = requestID
+	case "platform.initReport":
+		e.init = true
+	}
+}
+
+// Shutdown takes note of the event and of the time by which all must be over.
+func (e *Ending) Shutdown(now, deadline time.Time) { e.shutdown, e.deadline = now, deadline }
+
+// Complete tells whether everything that the platform has to say has come.
+func (e *Ending) Complete() bool {
+	if e.invoked == "" {
+		return e.init
+	}
+	return e.reported == e.invoked
+}
+
+// ReceiveUntil is when to stop waiting for records: never later than a third of
+// the time that is left, for what is held has to be sent too.
+func (e *Ending) ReceiveUntil() time.Time {
+	wait := min(e.wait, e.deadline.Sub(e.shutdown)/3)
+	return e.shutdown.Add(max(wait, 0))
+}
+
+// SendUntil is when to stop sending.
+func (e *Ending) SendUntil() time.Time { return e.deadline.Add(-e.reserve) }

@@ -1,0 +1,230 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// variable is one setting: its name, default and meaning for the reference, and
+// how its text gets into the Config.
+type variable struct {
+	name  string
+	value string // the default, empty for none
+	doc   string
+	set   func(*Config, string) error
+}
+
+func (v variable) fallback() string {
+	if v.value == "" {
+		return "none"
+	}
+	return v.value
+}
+
+// The two APIs that deliver telemetry.
+const (
+	apiTelemetry = "telemetry"
+	apiLogs      = "logs"
+)
+
+// variables is every variable that the extension reads, in the order of the
+// reference. Entries without set are read where they are used.
+var variables = []variable{
+	{"SLIPSTREAM_DESTINATIONS", "", "Where records go: URLs, separated by commas or spaces. Each gets everything " +
+		"unless its own `types` says otherwise. See [Destinations](#destinations).", setDestinations},
+	{"SLIPSTREAM_LOG_TYPES", "platform,function", "What to collect: `platform`, `function`, `extension`, " +
+		"separated by commas.", setLogTypes},
+	{"SLIPSTREAM_MAX_STALENESS", "20s", "How old a record may become before it is sent, while invocations go on: " +
+		"a Go duration, 100ms to 15m.", durationVar(100*time.Millisecond, 15*time.Minute,
+		func(c *Config) *time.Duration { return &c.MaxStaleness })},
+	{"SLIPSTREAM_BATCH_BYTES", "0", "Encoded bytes that close a batch, 1024 to 8388608. 0 takes the destination's " +
+		"own: 1048576 for `s3` and `file`, 262144 for `otlp`.", numberVar(1<<10, 8<<20, true,
+		func(c *Config) *int { return &c.BatchBytes })},
+	{"SLIPSTREAM_BATCH_INVOKES", "0", "Invocations that close a batch, 1 to 100000. 0 turns this trigger off.",
+		numberVar(1, 100_000, true, func(c *Config) *int { return &c.BatchInvokes })},
+	{"SLIPSTREAM_BUFFER_BYTES", "8388608", "Memory for records that are not delivered yet, all destinations " +
+		"together, 1048576 to 1073741824. When it is full, the platform is asked to hold on to what it has.",
+		numberVar(1<<20, 1<<30, false, func(c *Config) *int { return &c.BufferBytes })},
+	{"SLIPSTREAM_SEND_TIMEOUT_MS", "5000", "Time for one try to send a batch, 100 to 60000.",
+		millisVar(100, 60_000, func(c *Config) *time.Duration { return &c.SendTimeout })},
+	{"SLIPSTREAM_SHUTDOWN_WAIT_MS", "300", "How long to wait at SHUTDOWN for the records that the platform still " +
+		"owes, 0 to 1000. The wait ends as soon as the last one is there.",
+		millisVar(0, 1000, func(c *Config) *time.Duration { return &c.ShutdownWait })},
+	{"SLIPSTREAM_TELEMETRY_API", apiTelemetry, "`telemetry` (schema 2022-12-13) or `logs`, the older Logs API " +
+		"(schema 2020-08-15).", setTelemetryAPI},
+	{"SLIPSTREAM_TELEMETRY_PORT", "0", "Port of the receiver, 1024 to 65535 but not 9001; 0 takes a free one. A " +
+		"port that is taken is a warning.", setTelemetryPort},
+	{"SLIPSTREAM_TELEMETRY_MAX_ITEMS", "10000", "Records that the platform collects before it posts, 1000 to 10000.",
+		numberVar(1000, 10_000, false, func(c *Config) *int { return &c.TelemetryMaxItems })},
+	{"SLIPSTREAM_TELEMETRY_MAX_BYTES", "262144", "Bytes that the platform collects before it posts, 262144 to " +
+		"1048576.", numberVar(256<<10, 1<<20, false, func(c *Config) *int { return &c.TelemetryMaxBytes })},
+	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "100", "Time that the platform collects before it posts, 25 to 30000. " +
+		"It delays no invocation.",
+		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
+	{"SLIPSTREAM_STRICT", "false", "`true` makes a configuration error end Init (`Extension.ConfigInvalid`). " +
+		"Otherwise it is one line in the log and the function runs.", setStrict},
+	{"SLIPSTREAM_LOG_LEVEL", "info", "What the extension says of itself: `debug`, `info`, `warn` or `error`.",
+		setLogLevel},
+	{"ADAPTIVE_BATCHING_EXTENSION_S3_BUCKET", "", "Drop-in mode of AWS's adaptive batching sample: the bucket, " +
+		"created if it does not exist.", nil},
+	{"ADAPTIVE_BATCHING_EXTENSION_SHIP_RATE_BYTES", "4096", "Drop-in mode: bytes that close a file, at most " +
+		"52428800. 0 or less closes one at each invocation.", nil},
+	{"ADAPTIVE_BATCHING_EXTENSION_SHIP_RATE_INVOKES", "10", "Drop-in mode: invocations that close a file. 0 or " +
+		"less closes one at each invocation.", nil},
+	{"ADAPTIVE_BATCHING_EXTENSION_SHIP_RATE_MILLISECONDS", "10000", "Drop-in mode: milliseconds that close a file. " +
+		"0 or less closes one at each invocation.", nil},
+	{"ADAPTIVE_BATCHING_EXTENSION_LOG_TYPES", `["platform","function"]`, "Drop-in mode: what to collect, a JSON " +
+		"array. SLIPSTREAM_LOG_TYPES, if set, wins.", nil},
+	{"AWS_LAMBDA_RUNTIME_API", "", "Set by Lambda: the address of its APIs.",
+		textVar(func(c *Config) *string { return &c.RuntimeAPI })},
+	{"AWS_LAMBDA_FUNCTION_NAME", "", "Set by Lambda.",
+		textVar(func(c *Config) *string { return &c.Function.Name })},
+	{"AWS_LAMBDA_FUNCTION_VERSION", "", "Set by Lambda.",
+		textVar(func(c *Config) *string { return &c.Function.Version })},
+	{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "Set by Lambda, in MB.",
+		numberVar(1, 1<<20, true, func(c *Config) *int { return &c.Function.MemoryMB })},
+	{"AWS_DEFAULT_REGION", "", "Region, if AWS_REGION is not set.",
+		textVar(func(c *Config) *string { return &c.Function.Region })},
+	{"AWS_REGION", "", "Region of the function, and of the bucket unless its URL says otherwise.",
+		textVar(func(c *Config) *string { return &c.Function.Region })},
+	{"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "", "Set by Lambda from the function's role; " +
+		"read at each send.", nil},
+	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL", "", "Another S3 server; its buckets are addressed by path.", nil},
+	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`: `name=value` " +
+		"pairs, separated by commas, percent-encoded.", nil},
+	{"OTEL_SERVICE_NAME", "", "The resource's `service.name`; the function's name unless set.",
+		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
+	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
+		"percent-encoded, at most 64.", setAttributes},
+}
+
+func textVar(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		*field(c) = text
+		return nil
+	}
+}
+
+// numberVar takes a whole number from low to high, and 0 where it means off.
+func numberVar(low, high int, zero bool, field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return errors.New("not a whole number")
+		}
+		if (n < low || n > high) && (n != 0 || !zero) {
+			return fmt.Errorf("out of range %d to %d", low, high)
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
+func millisVar(low, high int, field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		var n int
+		if err := numberVar(low, high, false, func(*Config) *int { return &n })(c, text); err != nil {
+			return fmt.Errorf("%w (milliseconds)", err)
+		}
+		*field(c) = time.Duration(n) * time.Millisecond
+		return nil
+	}
+}
+
+func durationVar(low, high time.Duration, field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return errors.New("not a duration such as 20s")
+		}
+		if d < low || d > high {
+			return fmt.Errorf("out of range %v to %v", low, high)
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+// fields splits a list at commas and white space.
+func fields(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
+}
+
+func setDestinations(c *Config, text string) error {
+	c.Destinations = fields(text)
+	return nil
+}
+
+var logTypes = []string{"platform", "function", "extension"}
+
+func setLogTypes(c *Config, text string) error {
+	types := fields(text)
+	for _, t := range types {
+		if !slices.Contains(logTypes, t) {
+			return fmt.Errorf("unknown type %q (use platform, function, extension)", t)
+		}
+	}
+	if len(types) == 0 {
+		return errors.New("no type in it")
+	}
+	slices.Sort(types)
+	c.LogTypes = slices.Compact(types)
+	return nil
+}
+
+func setTelemetryAPI(c *Config, text string) error {
+	if text != apiTelemetry && text != apiLogs {
+		return errors.New("unknown (use telemetry or logs)")
+	}
+	c.TelemetryAPI = text
+	return nil
+}
+
+func setTelemetryPort(c *Config, text string) error {
+	if text == "9001" {
+		return errors.New("the port belongs to the platform")
+	}
+	return numberVar(1024, 65535, true, func(c *Config) *int { return &c.TelemetryPort })(c, text)
+}
+
+func setStrict(c *Config, text string) error {
+	strict, err := strconv.ParseBool(text)
+	if err != nil {
+		return errors.New("not true or false")
+	}
+	c.Strict = strict
+	return nil
+}
+
+func setLogLevel(c *Config, text string) error {
+	if err := c.LogLevel.UnmarshalText([]byte(text)); err != nil {
+		c.LogLevel = slog.LevelInfo
+		return errors.New("unknown level (use debug, info, warn or error)")
+	}
+	return nil
+}
+
+// setAttributes reads the form of OpenTelemetry's resource SDK.
+func setAttributes(c *Config, text string) error {
+	const most = 64
+	attributes := map[string]string{}
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		plain, err := url.PathUnescape(strings.TrimSpace(value))
+		if key = strings.TrimSpace(key); !ok || key == "" || err != nil {
+			return fmt.Errorf("%q is not key=value", pair)
+		}
+		attributes[key] = plain
+	}
+	if len(attributes) > most {
+		return fmt.Errorf("more than %d attributes", most)
+	}
+	c.Function.Attributes = attributes
+	return nil
+}
