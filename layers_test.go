@@ -1,0 +1,248 @@
+// Package slipstream_test holds the architecture and the style as tests: which
+// package may import which, and what every file must look like.
+package slipstream_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "slipstream"
+
+// row says what the packages at and below prefix may import besides the
+// standard library. The longest prefix that fits a package is its row, so a
+// folder's row is the rule for a new package in it.
+type row struct {
+	prefix  string   // below the module, "" for the root
+	project []string // project packages, each with all below it
+	modules []string // modules of others
+	tests   []string // what tests may import beyond that: project packages or modules
+}
+
+// layers is the architecture. Dependencies point down: cmd → edge, emulator →
+// intake, process, rollup, destination → wire → telemetry. Stations and steps
+// never import each other: only package edge composes them.
+var layers = []row{
+	{prefix: ""},
+	{prefix: "telemetry"},
+	{prefix: "wire", project: []string{"telemetry"}, modules: []string{easyproto, jx, compress}, tests: []string{otel}},
+	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
+	{prefix: "rollup", project: []string{"telemetry", "wire"}},
+	{prefix: "intake", project: []string{"telemetry", "wire"}, modules: []string{jx, compress}},
+	{prefix: "destination", project: []string{"telemetry", "wire", "destination"},
+		modules: []string{sdk, sdkCredentials, sdkS3, smithy, compress}, tests: []string{"test/servers"}},
+	// One backend never knows another one: what they share is in package destination.
+	{prefix: "destination/s3", project: []string{"telemetry", "wire", "destination"},
+		modules: []string{sdk, sdkCredentials, sdkS3, smithy}, tests: []string{"test/servers"}},
+	{prefix: "destination/otlp", project: []string{"telemetry", "wire", "destination"}, tests: []string{"test/servers"}},
+	{prefix: "destination/file", project: []string{"telemetry", "wire", "destination"}},
+
+	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"},
+		modules: []string{compress, xsys}, tests: []string{"emulator", "test"}},
+	{prefix: "edge/lambda", project: []string{"telemetry"}},
+	{prefix: "edge/buffer", project: []string{"telemetry", "wire", "destination"}, modules: []string{compress}},
+	{prefix: "edge/flush"},
+	{prefix: "edge/spool", project: []string{"telemetry", "wire", "destination"}},
+
+	// The emulator judges the edge, so it shares nothing with it, not even a type.
+	{prefix: "emulator", project: []string{"emulator"}, modules: []string{xsys},
+		tests: []string{lambdaGo, sdk, sdkCredentials, sdkLambda, smithy}},
+	{prefix: "emulator/runtimeapi", tests: []string{lambdaGo}},
+	{prefix: "emulator/extensionsapi"},
+	{prefix: "emulator/telemetryapi", project: []string{"emulator/fault"}},
+	{prefix: "emulator/invokeapi", tests: []string{sdk, sdkCredentials, sdkLambda, smithy}},
+	{prefix: "emulator/sandbox", modules: []string{xsys}},
+	{prefix: "emulator/fault"},
+
+	{prefix: "deploy"},
+	{prefix: "demo", project: []string{"demo", "emulator"},
+		modules: []string{lambdaGo, compress, sdk, sdkCredentials, sdkS3, sdkLambda}},
+	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
+	{prefix: "cmd/slipstream", project: []string{"edge", "agent", "console", "emulator", "demo", "deploy"},
+		tests: []string{"test", testscript}},
+	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
+
+	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "test/servers"},
+		modules: []string{lambdaGo, compress, sdk, sdkCredentials, sdkS3}},
+	{prefix: "bench/emptyextension"},
+	{prefix: "test", project: []string{"test", "emulator", "deploy"}, modules: []string{lambdaGo, compress, testscript},
+		tests: []string{"edge", "intake", "destination", "wire", sdk, sdkCredentials, sdkS3, sdkLambda, otel, xsys}},
+}
+
+const (
+	easyproto      = "github.com/VictoriaMetrics/easyproto"
+	jx             = "github.com/go-faster/jx"
+	compress       = "github.com/klauspost/compress"
+	sdk            = "github.com/aws/aws-sdk-go-v2"
+	sdkCredentials = "github.com/aws/aws-sdk-go-v2/credentials"
+	sdkS3          = "github.com/aws/aws-sdk-go-v2/service/s3"
+	sdkLambda      = "github.com/aws/aws-sdk-go-v2/service/lambda"
+	smithy         = "github.com/aws/smithy-go"
+	lambdaGo       = "github.com/aws/aws-lambda-go"
+	xsys           = "golang.org/x/sys"
+	otel           = "go.opentelemetry.io/"
+	testscript     = "github.com/rogpeppe/go-internal"
+	goCmp          = "github.com/google/go-cmp"
+	goleak         = "go.uber.org/goleak"
+)
+
+// everyTest may be imported by the tests of any package.
+var everyTest = []string{goCmp, goleak, testscript, compress}
+
+// pkg is what `go list -json` tells of a package.
+type pkg struct {
+	ImportPath                         string
+	Standard                           bool
+	Module                             *struct{ Path string }
+	Imports, TestImports, XTestImports []string
+}
+
+func TestLayers(t *testing.T) {
+	modules := moduleOf(goList(t, "-deps", "-test", "./..."))
+	for _, p := range goList(t, "./...") {
+		for _, problem := range judge(layers, p, modules) {
+			t.Error(problem)
+		}
+	}
+}
+
+// judge gives one line for each import of p that its row does not allow.
+func judge(table []row, p pkg, modules map[string]string) []string {
+	name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+	r, ok := rowOf(table, name)
+	if !ok {
+		return []string{fmt.Sprintf("package %s has no row in the import table: add one to layers in layers_test.go "+
+			"that says what it may import, and the folder to ARCHITECTURE.md", p.ImportPath)}
+	}
+	var problems []string
+	check := func(imports, projects, others []string, where string) {
+		for _, imported := range imports {
+			if allowed(imported, name, projects, others, modules) {
+				continue
+			}
+			problems = append(problems, fmt.Sprintf("%s%s imports %s, which row %q of layers_test.go does not allow: "+
+				"move the code to where it may, or change the architecture there and say why",
+				p.ImportPath, where, imported, r.prefix))
+		}
+	}
+	check(p.Imports, r.project, r.modules, "")
+	withTests := slices.Concat(r.modules, r.tests, everyTest)
+	check(slices.Concat(p.TestImports, p.XTestImports), slices.Concat(r.project, r.tests), withTests, " (tests)")
+	return problems
+}
+
+// allowed tells whether package name may import imported.
+func allowed(imported, name string, projects, others []string, modules map[string]string) bool {
+	from, known := modules[imported]
+	switch {
+	case !known || imported == "C": // the standard library
+		return imported != "C"
+	case from != module:
+		return slices.ContainsFunc(others, func(m string) bool {
+			return from == m || strings.HasSuffix(m, "/") && strings.HasPrefix(from, m)
+		})
+	}
+	below := strings.TrimPrefix(imported, module+"/")
+	if below == name { // a test of a package outside it
+		return true
+	}
+	return slices.ContainsFunc(projects, func(prefix string) bool { return within(below, prefix) })
+}
+
+// rowOf gives the row with the longest prefix that fits.
+func rowOf(table []row, name string) (row, bool) {
+	best, found := row{}, false
+	for _, r := range table {
+		if fits := r.prefix == name || r.prefix != "" && within(name, r.prefix); !fits {
+			continue
+		}
+		if !found || len(r.prefix) > len(best.prefix) {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// within tells whether the package is prefix or below it.
+func within(name, prefix string) bool {
+	return name == prefix || strings.HasPrefix(name, prefix+"/")
+}
+
+// moduleOf maps every package that is not the standard library's to its module.
+func moduleOf(packages []pkg) map[string]string {
+	modules := map[string]string{"C": "C"}
+	for _, p := range packages {
+		if path, _, _ := strings.Cut(p.ImportPath, " "); p.Module != nil {
+			modules[path] = p.Module.Path
+		}
+	}
+	return modules
+}
+
+func goList(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	fields := "-json=ImportPath,Standard,Module,Imports,TestImports,XTestImports"
+	out, err := exec.Command("go", append([]string{"list", "-e", fields}, args...)...).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		t.Fatalf("go list %s: %v", strings.Join(args, " "), err)
+	}
+	var packages []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatalf("go list %s: %v", strings.Join(args, " "), err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// The judge itself: each row here is an import that must be refused or allowed.
+func TestLayersCanFail(t *testing.T) {
+	modules := map[string]string{
+		"slipstream/edge/lambda": module, "slipstream/emulator/fault": module, "slipstream/wire": module,
+		"slipstream/emulator": module, "slipstream/nowhere": module, "slipstream/destination/s3": module,
+		"github.com/go-faster/jx": jx, "github.com/google/go-cmp/cmp": goCmp,
+	}
+	tests := []struct {
+		name string
+		p    pkg
+		want string // part of the one problem, "" for none
+	}{
+		{"a package without a row", pkg{ImportPath: "slipstream/nowhere"}, "has no row in the import table"},
+		{"the standard library", pkg{ImportPath: "slipstream/telemetry", Imports: []string{"time"}}, ""},
+		{"telemetry takes nothing else", pkg{ImportPath: "slipstream/telemetry", Imports: []string{jx}}, "imports " + jx},
+		{"but its tests may compare", pkg{ImportPath: "slipstream/telemetry",
+			TestImports: []string{"github.com/google/go-cmp/cmp"}}, ""},
+		{"the emulator knows no edge", pkg{ImportPath: "slipstream/emulator/sandbox",
+			Imports: []string{"slipstream/edge/lambda"}}, `row "emulator/sandbox"`},
+		{"nor do its tests", pkg{ImportPath: "slipstream/emulator",
+			XTestImports: []string{"slipstream/edge/lambda"}}, "(tests) imports slipstream/edge/lambda"},
+		{"a part never imports the whole", pkg{ImportPath: "slipstream/emulator/fault",
+			Imports: []string{"slipstream/emulator"}}, "imports slipstream/emulator,"},
+		{"one backend never imports another", pkg{ImportPath: "slipstream/destination/file",
+			XTestImports: []string{"slipstream/destination/file"}, Imports: []string{"slipstream/wire"}}, ""},
+		{"steps are composed by edge only", pkg{ImportPath: "slipstream/edge/flush",
+			Imports: []string{"slipstream/edge/lambda"}}, `row "edge/flush"`},
+		{"no C", pkg{ImportPath: "slipstream/edge", Imports: []string{"C"}}, "imports C"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := strings.Join(judge(layers, tt.p, modules), "\n")
+			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) || strings.Count(got, "\n") > 0 {
+				t.Errorf("problems %q, want one with %q", got, tt.want)
+			}
+		})
+	}
+}
