@@ -1,0 +1,210 @@
+package edge
+
+import (
+	"flag"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"slipstream/telemetry"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/configuration.md")
+
+func environment(pairs map[string]string) func(string) string {
+	return func(name string) string { return pairs[name] }
+}
+
+// defaults is the Config of an environment that sets one destination only.
+func defaults() Config {
+	return Config{
+		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
+		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
+		ShutdownWait: 300 * time.Millisecond, TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
+		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
+	}
+}
+
+func TestLoad(t *testing.T) {
+	type test struct {
+		env    map[string]string
+		change func(*Config)
+		errs   []string // a part of each
+	}
+	with := func(pairs ...string) map[string]string {
+		m := map[string]string{"SLIPSTREAM_DESTINATIONS": "s3://b"}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	tests := map[string]test{
+		"defaults": {with(), func(*Config) {}, nil},
+		"nothing set": {nil, func(c *Config) { c.Destinations = nil }, []string{
+			"SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected",
+		}},
+		"everything set": {with(
+			"SLIPSTREAM_DESTINATIONS", "s3://a/p, file:///d\totlp+http://h:4318", "SLIPSTREAM_LOG_TYPES", "extension,function",
+			"SLIPSTREAM_MAX_STALENESS", "1m", "SLIPSTREAM_BATCH_BYTES", "2048", "SLIPSTREAM_BATCH_INVOKES", "3",
+			"SLIPSTREAM_BUFFER_BYTES", "2097152", "SLIPSTREAM_SEND_TIMEOUT_MS", "250", "SLIPSTREAM_SHUTDOWN_WAIT_MS", "0",
+			"SLIPSTREAM_TELEMETRY_API", "logs", "SLIPSTREAM_TELEMETRY_PORT", "1234", "SLIPSTREAM_STRICT", "true",
+			"SLIPSTREAM_LOG_LEVEL", "debug", "AWS_DEFAULT_REGION", "eu-west-1", "AWS_REGION", "eu-central-1",
+			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128", "OTEL_RESOURCE_ATTRIBUTES", "team=a%20b,service.name=s",
+		), func(c *Config) {
+			c.Destinations = []string{"s3://a/p", "file:///d", "otlp+http://h:4318"}
+			c.LogTypes = []string{"extension", "function"}
+			c.MaxStaleness, c.BatchBytes, c.BatchInvokes = time.Minute, 2048, 3
+			c.BufferBytes, c.SendTimeout, c.ShutdownWait = 2<<20, 250*time.Millisecond, 0
+			c.TelemetryAPI, c.TelemetryPort, c.Strict, c.LogLevel = "logs", 1234, true, slog.LevelDebug
+			c.Function = Function{Region: "eu-central-1", MemoryMB: 128,
+				Attributes: map[string]string{"team": "a b", "service.name": "s"}}
+		}, nil},
+		"values out of range take the default": {with(
+			"SLIPSTREAM_MAX_STALENESS", "1ms", "SLIPSTREAM_BATCH_BYTES", "12", "SLIPSTREAM_BUFFER_BYTES", "lots",
+			"SLIPSTREAM_LOG_TYPES", "function,metric", "SLIPSTREAM_TELEMETRY_PORT", "9001", "SLIPSTREAM_LOG_LEVEL", "loud",
+			"SLIPSTREAM_STRICT", "perhaps", "SLIPSTREAM_TELEMETRY_API", "x", "OTEL_RESOURCE_ATTRIBUTES", "a",
+		), func(*Config) {}, []string{
+			`SLIPSTREAM_LOG_TYPES="function,metric": unknown type "metric"`,
+			`SLIPSTREAM_MAX_STALENESS="1ms": out of range 100ms to 15m0s; using 20s`,
+			`SLIPSTREAM_BATCH_BYTES="12": out of range 1024 to 8388608; using 0`,
+			`SLIPSTREAM_BUFFER_BYTES="lots": not a whole number; using 8388608`,
+			`SLIPSTREAM_TELEMETRY_API="x": unknown`, `SLIPSTREAM_TELEMETRY_PORT="9001": the port belongs to the platform`,
+			`SLIPSTREAM_STRICT="perhaps": not true or false; using false`, `SLIPSTREAM_LOG_LEVEL="loud": unknown level`,
+			`OTEL_RESOURCE_ATTRIBUTES="a": "a" is not key=value; using none`,
+		}},
+		"the sample's bucket alone": {
+			map[string]string{samplePrefix + "S3_BUCKET": "logs"}, func(c *Config) {
+				c.TelemetryAPI = "logs"
+				c.Destinations = []string{sampleURL("logs", 4096, 10, 10000)}
+			}, nil,
+		},
+		"the sample's five": {
+			map[string]string{
+				samplePrefix + "S3_BUCKET": "logs", samplePrefix + "SHIP_RATE_BYTES": "1024",
+				samplePrefix + "SHIP_RATE_INVOKES": "5", samplePrefix + "SHIP_RATE_MILLISECONDS": "60000",
+				samplePrefix + "LOG_TYPES": `["function","nonsense"]`,
+			}, func(c *Config) {
+				c.TelemetryAPI, c.LogTypes = "logs", []string{"function"}
+				c.Destinations = []string{sampleURL("logs", 1024, 5, 60000)}
+			}, []string{`unknown type "nonsense" is left out`},
+		},
+		"the sample's clamp and its bad values": {
+			map[string]string{
+				samplePrefix + "S3_BUCKET": "logs", samplePrefix + "SHIP_RATE_BYTES": "99999999",
+				samplePrefix + "SHIP_RATE_INVOKES": "x", samplePrefix + "SHIP_RATE_MILLISECONDS": "-1",
+				samplePrefix + "LOG_TYPES": `["nonsense"]`,
+			}, func(c *Config) {
+				c.TelemetryAPI, c.BufferBytes = "logs", 100<<20
+				c.Destinations = []string{sampleURL("logs", 50<<20, 1, 0)}
+			}, []string{`SHIP_RATE_INVOKES="x": not a whole number; using 10`, "more than 50 MiB; using 52428800",
+				`unknown type "nonsense"`, "no type left"},
+		},
+		"the sample's variables without its bucket": {
+			with(samplePrefix+"SHIP_RATE_BYTES", "1"), func(*Config) {}, []string{"no effect without"},
+		},
+		"sample and own destination": {
+			with(samplePrefix+"S3_BUCKET", "logs"), func(c *Config) {
+				c.Destinations = []string{"s3://b", sampleURL("logs", 4096, 10, 10000)}
+			}, nil,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := defaults()
+			tc.change(&want)
+			got, errs := Load(environment(tc.env))
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv")); diff != "" {
+				t.Errorf("config (-want +got):\n%s", diff)
+			}
+			compareErrors(t, tc.errs, errs)
+		})
+	}
+}
+
+func compareErrors(t *testing.T, want []string, got []error) {
+	t.Helper()
+	for i, part := range want {
+		if i >= len(got) || !strings.Contains(got[i].Error(), part) {
+			t.Errorf("errors %q: number %d should say %q", got, i, part)
+		}
+	}
+	if len(got) > len(want) {
+		t.Errorf("unexpected errors: %v", got[len(want):])
+	}
+}
+
+// sampleURL is what the drop-in mode amounts to.
+func sampleURL(bucket string, bytes, invokes, milliseconds int) string {
+	return "s3://" + bucket + "?batch_age_ms=" + strconv.Itoa(milliseconds) + "&batch_bytes=" + strconv.Itoa(bytes) +
+		"&batch_invokes=" + strconv.Itoa(invokes) + "&compression=none&create_bucket=true&format=telemetry&layout=sample"
+}
+
+func TestOpenDestinationRefusesWithAReason(t *testing.T) {
+	tests := map[string]string{
+		"gopher://x":                      "unknown scheme",
+		"bucket":                          "unknown scheme",
+		"s3://":                           "bucket",
+		"s3:// b":                         "not a URL",
+		"s3://user:secret@b":              "user or password",
+		"s3://b?colour=red":               `unknown option "colour"`,
+		"s3://b?compression=rar":          "unknown (use gzip, zstd or none)",
+		"s3://b?batch_bytes=-1":           "not a whole number",
+		"s3://b?types=metrics":            "unknown type",
+		"s3://b?format=xml":               "unknown (use ndjson or telemetry)",
+		"s3://b?region=a&region=b":        "given twice",
+		"s3://b?%zz":                      "its options are not like",
+		"s3://${env:MISSING}":             "${env:MISSING}: the variable is empty",
+		"s3://${ssm:name}":                "not like ${env:NAME}",
+		"file://relative/x":               "file",
+		"otlp+http://":                    "host",
+		"otlp+http://h:1?header.x=${env:": "not like ${env:NAME}",
+	}
+	for raw, want := range tests {
+		c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "x", "AWS_REGION": "eu-west-1"}))
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		_, _, err := openDestination(&c, raw, &telemetry.Resource{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", raw, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells the secret: %v", raw, err)
+		}
+	}
+}
+
+func TestPublicName(t *testing.T) {
+	for raw, want := range map[string]string{
+		"s3://b/p?x=secret":        "s3://b/p",
+		"https://me:pw@host/p#pw":  "https://host/p",
+		"nonsense":                 "nonsense",
+		"otlp+http://h:4318/a?b=c": "otlp+http://h:4318/a",
+	} {
+		if got := publicName(raw); got != want {
+			t.Errorf("publicName(%q) = %q, want %q", raw, got, want)
+		}
+	}
+}
+
+func TestReferencePageIsUpToDate(t *testing.T) {
+	const page = "../docs/configuration.md"
+	if *update {
+		if err := os.WriteFile(page, []byte(Reference()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Reference(), string(have)); diff != "" {
+		t.Errorf("docs/configuration.md is not what the code says; run `go test ./edge -run Reference -update`:\n%s", diff)
+	}
+}

@@ -1,0 +1,223 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"slipstream/destination"
+	"slipstream/destination/file"
+	"slipstream/destination/otlp"
+	"slipstream/destination/s3"
+	"slipstream/edge/buffer"
+	"slipstream/edge/flush"
+	"slipstream/telemetry"
+	"slipstream/wire"
+)
+
+// scheme is one kind of destination.
+type scheme struct {
+	name       string
+	example    string
+	doc        string
+	batchBytes int
+	open       func(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error)
+}
+
+// schemes is every kind there is.
+var schemes = []scheme{
+	{"s3", "s3://bucket/prefix", "Objects in S3, or in a server that speaks its protocol: one object a batch, " +
+		"below `year=/month=/day=/hour=`.", 1 << 20, openS3},
+	{"file", "file:///folder", "Files in a folder, named like the objects in S3.", 1 << 20, openFile},
+	{"otlp+http", "otlp+http://host:4318", "OpenTelemetry logs over HTTP, protobuf.", 256 << 10, openOTLP},
+	{"otlp+https", "otlp+https://host:4318", "The same over TLS.", 256 << 10, openOTLP},
+}
+
+// option is one query parameter of a destination's URL.
+type option struct{ name, where, value, doc string }
+
+// options is every query parameter that a destination understands, except
+// otlp's header.NAME.
+var options = []option{
+	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`."},
+	{"types", "all", "everything", "Only these: `platform`, `function`, `extension`, separated by commas."},
+	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
+	{"batch_invokes", "all", "SLIPSTREAM_BATCH_INVOKES", "Invocations that close a batch; 0 for off."},
+	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
+	{"format", "s3, file", "`ndjson`", "`ndjson`, our own flat lines, or `telemetry`, the platform's events as they came."},
+	{"layout", "s3, file", "`native`", "Names: `native` by time, or `sample` as AWS's adaptive batching sample."},
+	{"region", "s3", "AWS_REGION", "The bucket's region."},
+	{"endpoint", "s3", "AWS_ENDPOINT_URL_S3", "Another server."},
+	{"path_style", "s3", "with an endpoint", "`true` puts the bucket into the path."},
+	{"create_bucket", "s3", "`false`", "`true` creates the bucket when it does not exist."},
+	{"fsync", "file", "`false`", "`true` waits until a file is on the disk."},
+	{"header.NAME", "otlp", "", "A header of each request."},
+}
+
+// openDestination makes what one URL describes. The laneConfig's name is good
+// for messages, also with an error.
+func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
+	lane := laneConfig{
+		name: publicName(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
+		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+	}
+	u, err := parseURL(raw, c.Getenv)
+	if err != nil {
+		return lane, nil, err
+	}
+	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == u.Scheme })
+	if i < 0 {
+		return lane, nil, fmt.Errorf("unknown scheme %q (use s3, file, otlp+http or otlp+https)", u.Scheme)
+	}
+	if lane.limits.Bytes == 0 {
+		lane.limits.Bytes = schemes[i].batchBytes
+	}
+	if err := laneOptions(u.Query(), &lane); err != nil {
+		return lane, nil, err
+	}
+	to, err := schemes[i].open(u, c, res, &lane)
+	return lane, to, err
+}
+
+// publicName is a URL without what may be secret: user, query and fragment.
+func publicName(raw string) string {
+	name, _, _ := strings.Cut(raw, "?")
+	name, _, _ = strings.Cut(name, "#")
+	if scheme, rest, ok := strings.Cut(name, "://"); ok {
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			rest = rest[at+1:]
+		}
+		name = scheme + "://" + rest
+	}
+	return name
+}
+
+// parseURL reads a destination with its ${env:NAME} references.
+func parseURL(raw string, getenv func(string) string) (*url.URL, error) {
+	front, query, _ := strings.Cut(raw, "?")
+	front, err := resolve(front, getenv)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(front)
+	if err != nil { // the cause may quote what is secret
+		return nil, errors.New("it is not a URL; write it like s3://bucket/prefix")
+	}
+	if u.User != nil {
+		return nil, errors.New("a user or password in the URL is not used; take it out")
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, errors.New("its options are not like name=value&name=value")
+	}
+	for name, list := range values {
+		if len(list) > 1 {
+			return nil, fmt.Errorf("option %q is given twice", name)
+		}
+		known := slices.ContainsFunc(options, func(o option) bool { return o.name == name })
+		if !known && !strings.HasPrefix(name, "header.") {
+			return nil, fmt.Errorf("unknown option %q (see docs/configuration.md)", name)
+		}
+		if list[0], err = resolve(list[0], getenv); err != nil {
+			return nil, err
+		}
+	}
+	u.RawQuery = values.Encode()
+	return u, nil
+}
+
+// resolve replaces ${env:NAME}.
+func resolve(text string, getenv func(string) string) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		reference, after, closed := strings.Cut(rest, "}")
+		kind, name, _ := strings.Cut(reference, ":")
+		if !closed || kind != "env" || name == "" {
+			return "", errors.New("a reference in it is not like ${env:NAME}")
+		}
+		value := getenv(name)
+		if value == "" {
+			return "", fmt.Errorf("${env:%s}: the variable is empty; set it", name)
+		}
+		b.WriteString(value)
+		text = after
+	}
+}
+
+// laneOptions reads the options that every destination has.
+func laneOptions(q url.Values, lane *laneConfig) error {
+	for name, low := range map[string]int{"batch_bytes": 0, "batch_invokes": 0, "batch_age_ms": 0} {
+		text := q.Get(name)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < low {
+			return fmt.Errorf("option %s=%q: not a whole number of 0 or more", name, text)
+		}
+		switch name {
+		case "batch_bytes":
+			lane.limits.Bytes = n
+		case "batch_invokes":
+			lane.limits.Invokes = n
+		case "batch_age_ms":
+			lane.limits.Age = time.Duration(n) * time.Millisecond
+		}
+	}
+	switch text := q.Get("compression"); text {
+	case "":
+	case "none":
+		lane.encoding = buffer.Plain
+	case buffer.Gzip, buffer.Zstd:
+		lane.encoding = text
+	default:
+		return fmt.Errorf("option compression=%q: unknown (use gzip, zstd or none)", text)
+	}
+	lane.types = fields(q.Get("types"))
+	for _, t := range lane.types {
+		if !slices.Contains(logTypes, t) {
+			return fmt.Errorf("option types: unknown type %q (use platform, function, extension)", t)
+		}
+	}
+	return nil
+}
+
+// wants tells whether the lane takes records of an event type.
+func (c *laneConfig) wants(eventType string) bool {
+	if c.types == nil {
+		return true
+	}
+	kind, _, _ := strings.Cut(eventType, ".")
+	return slices.Contains(c.types, kind)
+}
+
+// lineEncoder is the encoder of s3 and file.
+func lineEncoder(q url.Values, res *telemetry.Resource) (wire.Encoder, error) {
+	switch text := q.Get("format"); text {
+	case "", "ndjson":
+		return wire.NDJSON(res), nil
+	case "telemetry":
+		return wire.TelemetryEvents(), nil
+	default:
+		return nil, fmt.Errorf("option format=%q: unknown (use ndjson or telemetry)", text)
+	}
+}
+
+// sortedAttributes keeps the resource the same from one start to the next.
+func sortedAttributes(m map[string]string) []telemetry.Attribute {
+	var list []telemetry.Attribute
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, telemetry.Attribute{Key: key, Value: m[key]})
+	}
+	return list
+}
