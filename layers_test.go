@@ -61,7 +61,7 @@ var layers = []row{
 	{prefix: "emulator/fault"},
 
 	{prefix: "deploy"},
-	{prefix: "demo", project: []string{"demo", "emulator"},
+	{prefix: "demo", project: []string{"demo", "deploy", "emulator"},
 		modules: []string{lambdaGo, compress, sdk, sdkCredentials, sdkS3, sdkLambda}},
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "cmd/slipstream", project: []string{"edge", "agent", "console", "emulator", "demo", "deploy"},
