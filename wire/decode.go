@@ -1,0 +1,79 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/go-faster/jx"
+
+	"slipstream/telemetry"
+)
+
+// DecodeLine reads one line of NDJSON or TelemetryEvents back into l and res.
+// The Log's body borrows from line. Unknown columns are passed over; what the
+// line does not hold stays as it was, so clear l and res between lines. An
+// error names the column; a line must be one whole JSON object with a time, a
+// type and a message or record.
+func DecodeLine(line []byte, l *telemetry.Log, res *telemetry.Resource) error {
+	d := jx.GetDecoder()
+	defer jx.PutDecoder(d)
+	d.ResetBytes(line)
+	l.Body = nil
+	err := d.ObjBytes(func(d *jx.Decoder, column []byte) error {
+		if err := decodeColumn(d, column, l, res); err != nil {
+			return fmt.Errorf("column %q: %w", column, err)
+		}
+		return nil
+	})
+	if err == nil && d.Skip() != io.EOF {
+		err = errors.New("data after the object")
+	}
+	if err == nil && (l.Time.IsZero() || l.Type == "" || l.Body == nil) {
+		err = errors.New("time, type or the record is missing")
+	}
+	if err != nil {
+		return fmt.Errorf("decode line of %d bytes: %w", len(line), err)
+	}
+	return nil
+}
+
+func decodeColumn(d *jx.Decoder, column []byte, l *telemetry.Log, res *telemetry.Resource) error {
+	switch string(column) {
+	case "time":
+		text, err := d.Str()
+		if err != nil {
+			return err
+		}
+		l.Time, err = time.Parse(time.RFC3339Nano, text)
+		l.Time = l.Time.UTC()
+		return err
+	case "message", "record":
+		raw, err := d.Raw()
+		l.Body = trimSpace(raw)
+		return err
+	}
+	var field *string
+	switch string(column) {
+	case "type":
+		field = &l.Type
+	case "request_id":
+		field = &l.RequestID
+	case "function":
+		field = &res.FunctionName
+	case "version":
+		field = &res.FunctionVersion
+	case "environment":
+		field = &res.EnvironmentID
+	case "account_id":
+		field = &res.AccountID
+	case "region":
+		field = &res.Region
+	default:
+		return d.Skip()
+	}
+	text, err := d.Str()
+	*field = text
+	return err
+}
