@@ -54,7 +54,7 @@ type API struct {
 	mu         sync.Mutex
 	extensions []*extension // external ones first, in order of launch
 	closed     bool         // registration of internal extensions
-	conditions []*condition
+	waits      []*Wait
 }
 
 // extension is one registered or awaited extension.
@@ -68,11 +68,18 @@ type extension struct {
 	wake     chan struct{} // buffered: pending was set while the extension waits
 }
 
-// condition is something that the lifecycle waits for.
-type condition struct {
+// Wait is something that the lifecycle waits for.
+type Wait struct {
 	holds func() bool
 	met   chan struct{}
+	at    time.Time
 }
+
+// Done is closed when it has come.
+func (w *Wait) Done() <-chan struct{} { return w.met }
+
+// End is when it came; valid once Done is closed.
+func (w *Wait) End() time.Time { return w.at }
 
 // New returns an API that awaits the external extensions with these names.
 func New(cfg Config, external []string) *API {
@@ -90,8 +97,8 @@ func New(cfg Config, external []string) *API {
 // ServeHTTP answers one request of an extension.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
-// AllRegistered is closed when every external extension has registered.
-func (a *API) AllRegistered() <-chan struct{} {
+// AllRegistered is done when every external extension has registered.
+func (a *API) AllRegistered() *Wait {
 	return a.when(func() bool {
 		return !slices.ContainsFunc(a.extensions, func(e *extension) bool { return e.state == Started })
 	})
@@ -105,9 +112,9 @@ func (a *API) CloseRegistration() {
 	a.closed = true
 }
 
-// AllReady is closed when every extension registered so far, whatever its
+// AllReady is done when every extension registered so far, whatever its
 // events, waits in next.
-func (a *API) AllReady() <-chan struct{} {
+func (a *API) AllReady() *Wait {
 	return a.when(func() bool {
 		return !slices.ContainsFunc(a.extensions, func(e *extension) bool { return e.state != Ready })
 	})
@@ -121,9 +128,9 @@ type Invocation struct {
 	TraceID     string // empty when there is no trace
 }
 
-// Invoke sends INVOKE to every extension subscribed to it. The channel is closed
-// when all of them wait in next again.
-func (a *API) Invoke(inv Invocation) <-chan struct{} {
+// Invoke sends INVOKE to every extension subscribed to it. The Wait is done when
+// all of them are in next again.
+func (a *API) Invoke(inv Invocation) *Wait {
 	a.mu.Lock()
 	var invoked []*extension
 	for _, e := range a.extensions {
@@ -208,28 +215,29 @@ func (a *API) external(name string) *extension {
 	return nil
 }
 
-// enter changes an extension's state and closes what was waited for; the lock is
-// held.
+// enter changes an extension's state and ends the waits for it; the lock is held.
 func (a *API) enter(e *extension, s State) {
 	e.state = s
-	a.conditions = slices.DeleteFunc(a.conditions, func(c *condition) bool {
-		if c.holds() {
-			close(c.met)
-			return true
-		}
-		return false
-	})
+	a.waits = slices.DeleteFunc(a.waits, (*Wait).over)
 }
 
-// when returns a channel that is closed as soon as the condition holds.
-func (a *API) when(holds func() bool) <-chan struct{} {
+// when returns a Wait for the condition.
+func (a *API) when(holds func() bool) *Wait {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := &condition{holds: holds, met: make(chan struct{})}
-	if holds() {
-		close(c.met)
-	} else {
-		a.conditions = append(a.conditions, c)
+	w := &Wait{holds: holds, met: make(chan struct{})}
+	if !w.over() {
+		a.waits = append(a.waits, w)
 	}
-	return c.met
+	return w
+}
+
+// over looks once whether the condition holds.
+func (w *Wait) over() bool {
+	if !w.holds() {
+		return false
+	}
+	w.at = time.Now()
+	close(w.met)
+	return true
 }

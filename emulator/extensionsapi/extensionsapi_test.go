@@ -114,9 +114,9 @@ func (s *session) state(name string) State {
 	return ""
 }
 
-func closed(c <-chan struct{}) bool {
+func closed(w *Wait) bool {
 	select {
-	case <-c:
+	case <-w.Done():
 		return true
 	default:
 		return false
@@ -249,7 +249,7 @@ func TestInitWaitsForEveryExtension(t *testing.T) {
 		t.Fatal("b has not registered")
 	}
 	s.register("b", `{}`) // no events at all, and still awaited
-	<-registered
+	<-registered.Done()
 	s.register("agent", `{"events":["INVOKE"]}`)
 	s.api.CloseRegistration()
 	ready := s.api.AllReady()
@@ -259,7 +259,7 @@ func TestInitWaitsForEveryExtension(t *testing.T) {
 		t.Fatal("b has not called next")
 	}
 	s.next("b")
-	<-ready
+	<-ready.Done()
 	want := []Extension{{"a", Ready, []string{"INVOKE"}, false}, {"b", Ready, nil, false}, {"agent", Ready, []string{"INVOKE"}, true}}
 	if diff := cmp.Diff(want, s.api.Extensions()); diff != "" {
 		t.Error(diff)
@@ -286,7 +286,7 @@ func TestInvokeGoesToSubscribersOnly(t *testing.T) {
 		t.Errorf("states: both %s, shutdown %s", s.state("both"), s.state("shutdown"))
 	}
 	s.next("both")
-	<-done
+	<-done.Done()
 	if len(s.events) != 0 {
 		t.Errorf("an extension without INVOKE got %s", (<-s.events).body)
 	}
