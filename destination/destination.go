@@ -33,8 +33,10 @@ type Batch struct {
 }
 
 // Destination takes batches. Send returns nil only when the backend holds the
-// batch durably; it is called from one goroutine at a time, honours ctx's
-// deadline, and may be called again with the same batch after any error.
+// batch durably, *Partial when it does but for some records, and else an *Error;
+// it is called from one goroutine at a time, honours ctx's deadline, and may be
+// called again with the same batch after any *Error. Close ends a Send under
+// way; it may be called at any time, more than once and from several goroutines.
 type Destination interface {
 	Send(ctx context.Context, b *Batch) error
 	Close() error
@@ -64,9 +66,24 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Partial is what Send returns when the backend has taken the batch but for
+// Rejected of its records, which it will never take. The batch is done: do not
+// send it again, count the rejected records as dropped.
+type Partial struct {
+	Target   string // the destination without its secrets
+	Rejected int    // records, at least 1
+	Message  string // the backend's reason
+}
+
+// Error gives target, count and reason in one line.
+func (p *Partial) Error() string {
+	return fmt.Sprintf("%s took the batch but rejected %d of its records: %s", p.Target, p.Rejected, p.Message)
+}
+
 // Permanent tells whether err says that sending the same batch again is
-// useless.
+// useless: the backend will never take it, or has taken what it wants (Partial).
 func Permanent(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Permanent
+	var p *Partial
+	return errors.As(err, &e) && e.Permanent || errors.As(err, &p)
 }

@@ -1,0 +1,110 @@
+package otlp
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// Config says where to post and with which headers.
+type Config struct {
+	URL    *url.URL    // http or https, with the path, without user and query
+	Header http.Header // the user's own; their values are secrets
+}
+
+// Parse reads otlp+http://host:4318 or otlp+https://…; the path is /v1/logs
+// unless the URL has one. Headers come from OTEL_EXPORTER_OTLP_HEADERS, then
+// OTEL_EXPORTER_OTLP_LOGS_HEADERS, then header.NAME=value in the query, the
+// later winning; a user in the URL becomes basic authorization. The caller
+// takes its own parameters out first; unknown ones are an error. Errors never
+// hold a header's value.
+func Parse(rawURL string, getenv func(string) string) (Config, error) {
+	const usage = "(write otlp+http://host:4318 or otlp+https://host)"
+	c := Config{Header: http.Header{}}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return c, fmt.Errorf("read OTLP destination: %w %s", err, usage)
+	}
+	scheme, ok := strings.CutPrefix(u.Scheme, "otlp+")
+	if !ok || scheme != "http" && scheme != "https" {
+		return c, fmt.Errorf("read OTLP destination: scheme %q %s", u.Scheme, usage)
+	}
+	if u.Hostname() == "" {
+		return c, fmt.Errorf("read OTLP destination: the host is missing %s", usage)
+	}
+	path := u.Path
+	if path == "" || path == "/" {
+		path = "/v1/logs"
+	}
+	c.URL = &url.URL{Scheme: scheme, Host: u.Host, Path: path}
+	if err := c.headers(u, getenv); err != nil {
+		return c, fmt.Errorf("read OTLP destination %s: %w", c.URL.Host, err)
+	}
+	return c, nil
+}
+
+func (c *Config) headers(u *url.URL, getenv func(string) string) error {
+	for _, variable := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"} {
+		if err := c.list(getenv(variable)); err != nil {
+			return fmt.Errorf("%s: %w", variable, err)
+		}
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		text := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+		c.Header.Set("Authorization", "Basic "+text)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return errors.New("the query is malformed")
+	}
+	for name, values := range query {
+		header, ok := strings.CutPrefix(name, "header.")
+		if !ok {
+			return fmt.Errorf("unknown option %s (known: header.NAME)", name)
+		}
+		if err := c.set(header, values[len(values)-1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list reads name=value,name=value as in W3C Baggage, values percent-encoded.
+func (c *Config) list(text string) error {
+	for i, pair := range strings.Split(text, ",") {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		decoded, err := url.PathUnescape(strings.TrimSpace(value))
+		if !ok || err != nil {
+			return fmt.Errorf("entry %d is not name=value with a percent-encoded value", i+1)
+		}
+		if err := c.set(strings.TrimSpace(name), decoded); err != nil {
+			return fmt.Errorf("entry %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) set(name, value string) error {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+	}) {
+		return errors.New("that is no header's name")
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return fmt.Errorf("the value of header %s holds control characters", name)
+	}
+	c.Header.Set(name, value)
+	return nil
+}
