@@ -11,9 +11,6 @@ import (
 	"time"
 
 	"slipstream/destination"
-	"slipstream/destination/file"
-	"slipstream/destination/otlp"
-	"slipstream/destination/s3"
 	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
 	"slipstream/telemetry"

@@ -62,6 +62,10 @@ type intakeCount struct {
 // Extensions API. Errors of the configuration are logged and, unless
 // Config.Strict, survived: the function runs, what can be delivered is.
 func Run(ctx context.Context, c Config, configErrors []error) error {
+	if c.RuntimeAPI == "" {
+		return errors.New("find the Runtime API: AWS_LAMBDA_RUNTIME_API is not set; " +
+			"this program is started by Lambda, or by `slipstream local`")
+	}
 	e := &edge{
 		config: c, client: lambda.New(c.RuntimeAPI), arrived: make(chan struct{}, 1),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
@@ -117,12 +121,12 @@ func (e *edge) resource(r lambda.Registration) *telemetry.Resource {
 		Region: f.Region, Architecture: runtime.GOARCH, MemoryMB: f.MemoryMB,
 	}
 	res.ServiceName = first(res.ServiceName, res.FunctionName)
-	for key, value := range f.Attributes {
-		if key == "service.name" && f.ServiceName == "" {
-			res.ServiceName = value
+	for _, a := range sortedAttributes(f.Attributes) {
+		if a.Key == "service.name" && f.ServiceName == "" {
+			res.ServiceName = a.Value
 			continue
 		}
-		res.Attributes = append(res.Attributes, telemetry.Attribute{Key: key, Value: value})
+		res.Attributes = append(res.Attributes, a)
 	}
 	return res
 }

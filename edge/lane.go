@@ -145,7 +145,7 @@ func (l *lane) dropOldest() {
 			return
 		}
 		c := l.queue[i]
-		l.count.dropped["buffer_full"] += c.batch.Records
+		l.count.drop("buffer_full", c.batch.Records)
 		l.remove(c)
 	}
 }
@@ -278,7 +278,7 @@ func (l *lane) compressed(c *closed, body []byte, err error) {
 	c.flying = false
 	if err != nil {
 		slog.Error("records dropped: they cannot be encoded", "destination", l.name, "records", c.batch.Records, "error", err)
-		l.count.dropped["encode_failed"] += c.batch.Records
+		l.count.drop("encode_failed", c.batch.Records)
 		l.remove(c)
 		return
 	}
@@ -289,7 +289,12 @@ func (l *lane) compressed(c *closed, body []byte, err error) {
 }
 
 // try sends the batch once.
-func (l *lane) try(ctx context.Context, c *closed) error {
+func (l *lane) try(ctx context.Context, c *closed) (err error) {
+	defer func() { // our fault must not end the environment
+		if r := recover(); r != nil {
+			err = &destination.Error{Op: "send", Target: l.name, Permanent: true, Err: fmt.Errorf("BUG: %v", r)}
+		}
+	}()
 	l.mu.Lock()
 	limit := l.sendTimeout
 	if !l.hurry.IsZero() {
@@ -334,20 +339,28 @@ func withAwakeTimeout(ctx context.Context, d time.Duration) (context.Context, co
 func (l *lane) settle(c *closed, err error) (wait time.Duration, settled bool) {
 	l.cancel = nil
 	c.flying = false
+	var partial *destination.Partial
+	rejected := 0
+	if errors.As(err, &partial) { // taken, but not every record of it
+		slog.Error("records dropped: the destination took the others", "records", partial.Rejected, "error", err)
+		rejected = min(partial.Rejected, c.batch.Records)
+		err = nil
+	}
 	switch {
 	case err == nil:
 		if l.failures > 0 {
 			slog.Info("delivery works again", "destination", l.name, "failed_tries", l.failures)
 		}
 		l.failures = 0
-		l.count.delivered += c.batch.Records
+		l.count.delivered += c.batch.Records - rejected
+		l.count.drop("rejected", rejected)
 		l.count.batches++
 		l.count.bytes += len(c.batch.Body)
 		l.remove(c)
 		return 0, true
 	case destination.Permanent(err):
 		slog.Error("records dropped: the destination will never take them", "records", c.batch.Records, "error", err)
-		l.count.dropped["rejected"] += c.batch.Records
+		l.count.drop("rejected", c.batch.Records)
 		l.remove(c)
 		return 0, true
 	}
@@ -418,10 +431,15 @@ func (l *lane) account() count {
 	if l.open != nil {
 		left += l.open.Records
 	}
-	if left > 0 {
-		l.count.dropped["undelivered_at_shutdown"] += left
-	}
+	l.count.drop("undelivered_at_shutdown", left)
 	return l.count
+}
+
+// drop counts n records that nobody will get.
+func (c *count) drop(reason string, n int) {
+	if n > 0 {
+		c.dropped[reason] += n
+	}
 }
 
 func (c count) String() string {

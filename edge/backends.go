@@ -1,0 +1,63 @@
+package edge
+
+import (
+	"net/url"
+
+	"slipstream/destination"
+	"slipstream/destination/file"
+	"slipstream/destination/otlp"
+	"slipstream/destination/s3"
+	"slipstream/telemetry"
+	"slipstream/wire"
+)
+
+// laneOnly are the options that the lane reads; the rest is the backend's.
+var laneOnly = []string{"compression", "types", "batch_bytes", "batch_invokes", "batch_age_ms"}
+
+// backendURL is u without the lane's options and those named.
+func backendURL(u *url.URL, more ...string) string {
+	rest := *u
+	q := u.Query()
+	for _, name := range append(more, laneOnly...) {
+		q.Del(name)
+	}
+	rest.RawQuery = q.Encode()
+	return rest.String()
+}
+
+func openS3(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+	enc, err := lineEncoder(u.Query(), res)
+	if err != nil {
+		return nil, err
+	}
+	config, err := s3.Parse(backendURL(u, "format"), c.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	lane.encoder = enc
+	config.Layout.Function, config.Layout.Extension = res.FunctionName, enc.Extension()
+	return s3.New(config), nil
+}
+
+func openFile(u *url.URL, _ *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+	enc, err := lineEncoder(u.Query(), res)
+	if err != nil {
+		return nil, err
+	}
+	config, err := file.Parse(backendURL(u, "format"))
+	if err != nil {
+		return nil, err
+	}
+	lane.encoder = enc
+	config.Layout.Function, config.Layout.Extension = res.FunctionName, enc.Extension()
+	return file.New(config), nil
+}
+
+func openOTLP(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+	config, err := otlp.Parse(backendURL(u), c.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	lane.encoder = wire.OTLPLogs(res)
+	return otlp.New(config), nil
+}
