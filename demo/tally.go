@@ -1,6 +1,3 @@
-// Package demo is the product's first minute: three functions that call one
-// another under the emulator, load with errors and a slow bank, the real
-// extension, and an exact count of what was delivered. Use Run.
 package demo
 
 import (

@@ -1,0 +1,184 @@
+// Package demo is the product's first minute: three functions that call one
+// another under the emulator, load with errors and a slow bank, the real
+// extension, and an exact count of what was delivered. Use Run.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"slipstream/demo/functions/shop"
+	"slipstream/deploy/layer"
+	"slipstream/emulator"
+	"slipstream/emulator/account"
+)
+
+const (
+	parallel     = 2 // orders at once: as many as the smallest machine has cores
+	memoryMB     = 512
+	timeout      = 10 * time.Second
+	shutdownTime = 20 * time.Second
+)
+
+// ErrInexact says that a line was lost or is there twice.
+var ErrInexact = errors.New("not every line was delivered exactly once")
+
+// Config says how long the demo runs and where it shows itself.
+type Config struct {
+	// Orders is how many orders are placed; 0 goes on until the context ends.
+	Orders int
+	// Extension is the path of the binary, under the name it has in the layer.
+	Extension string
+	// Output is the folder for the file destination; it is kept. Empty takes one
+	// that is removed at the end.
+	Output string
+	// Out gets progress and summary. Live redraws the progress in place, Color
+	// paints the verdict.
+	Out         io.Writer
+	Live, Color bool
+}
+
+// Run plays the demo and prints the summary. The error is ErrInexact when the
+// count is not exact, and also says what kept the demo from running.
+func Run(ctx context.Context, c Config) error {
+	scratch, err := os.MkdirTemp("", "slipstream-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	s := &stage{Config: c, scratch: scratch, book: account.New(), began: time.Now()}
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	defer s.close()
+	running, err := emulator.Start(ctx, s.emulator())
+	if err != nil {
+		return err
+	}
+	s.introduce(running.Notices())
+	load := newLoad(running.Endpoint(), c.Orders)
+	load.run(ctx, func() { s.progress(load) })
+	// Ctrl-C ends the load, not the delivery.
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	err = errors.Join(running.Wait(ending), running.Shutdown(ending))
+	s.progressEnd(load)
+	if err != nil {
+		return err
+	}
+	tallies, err := s.count(ending)
+	if err != nil {
+		return err
+	}
+	return s.summarize(load, tallies)
+}
+
+// stage is one run of the demo.
+type stage struct {
+	Config
+	scratch string
+	ledger  string
+	files   string
+	bucket  *bucket // nil without an S3 server
+	binary  map[string]string
+	book    *account.Book
+	began   time.Time
+	ticks   int // of the progress
+}
+
+// functions are the shop's, in the order in which an order meets them.
+var functions = []string{"checkout", "inventory", "payment"}
+
+func (s *stage) prepare(ctx context.Context) (err error) {
+	s.ledger, s.files = filepath.Join(s.scratch, "ledger"), s.Output
+	if s.files == "" {
+		s.files = filepath.Join(s.scratch, "files")
+	} else if s.files, err = filepath.Abs(filepath.Join(s.files, s.began.UTC().Format("20060102T150405"))); err != nil {
+		return err
+	}
+	for _, dir := range []string{s.ledger, s.files} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	s.binary = map[string]string{}
+	for _, name := range functions {
+		if s.binary[name], err = layer.Program(ctx, "./demo/functions/"+name, runtime.GOARCH); err != nil {
+			return fmt.Errorf("the demo builds its functions from source: %w", err)
+		}
+	}
+	s.bucket, err = findBucket(ctx, s.scratch, "demo/"+s.began.UTC().Format("20060102T150405"))
+	return err
+}
+
+func (s *stage) close() {
+	if s.bucket != nil {
+		s.bucket.stop()
+	}
+}
+
+// emulator gives the local Lambda with the shop's functions.
+func (s *stage) emulator() emulator.Config {
+	env := map[string]string{shop.EnvLedger: s.ledger, "SLIPSTREAM_DESTINATIONS": strings.Join(s.destinations(), " ")}
+	if s.bucket != nil {
+		maps.Copy(env, s.bucket.variables())
+	}
+	c := emulator.Config{Freeze: true, Observe: s.book.Observe(), Binds: []string{s.ledger, s.files}}
+	for _, name := range functions {
+		c.Functions = append(c.Functions, emulator.Function{
+			Name: name, Command: []string{s.binary[name]}, Env: env, Extensions: []string{s.Extension},
+			MemoryMB: memoryMB, Timeout: timeout, Concurrency: parallel,
+		})
+	}
+	return c
+}
+
+func (s *stage) destinations() []string {
+	urls := []string{"file://" + s.files}
+	if s.bucket != nil {
+		urls = append(urls, s.bucket.url())
+	}
+	return urls
+}
+
+// count reads every destination and compares it with the ledger.
+func (s *stage) count(ctx context.Context) ([]Tally, error) {
+	written, err := readLedger(s.ledger)
+	if err != nil {
+		return nil, err
+	}
+	visits := []func(visit) error{func(do visit) error { return visitDir(s.files, do) }}
+	if s.bucket != nil {
+		visits = append(visits, func(do visit) error {
+			return visitBucket(ctx, s.bucket.client(), s.bucket.name, s.bucket.prefix, do)
+		})
+	}
+	var tallies []Tally
+	for i, each := range visits {
+		arrived := newArrivals()
+		var shown []Sample
+		err := each(func(name string, size int64, body []byte) error {
+			arrived.object(size, body)
+			if len(shown) == 0 {
+				shown = append(shown, sample(name, size, body))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("count what was delivered: %w", err)
+		}
+		t := arrived.tally(written)
+		t.Destination, _, _ = strings.Cut(s.destinations()[i], "?")
+		t.Samples = shown
+		tallies = append(tallies, t)
+	}
+	return tallies, nil
+}
