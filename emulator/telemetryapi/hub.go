@@ -73,8 +73,8 @@ type Delivery struct {
 }
 
 // Stats counts records over all subscribers and the Hub's whole life. A record
-// counts once for each subscriber that wants its type. Accepted is the sum of
-// Delivered, Lost, those still buffered and those of a dropped batch.
+// counts once for each subscriber that wants its type; platform.logsDropped and
+// the subscription events are records like all others.
 type Stats struct {
 	Accepted     int64 // buffered for a subscriber
 	Delivered    int64 // taken by a subscriber
