@@ -5,6 +5,7 @@ package startup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
+	"strings"
 	"time"
 )
 
@@ -69,15 +70,31 @@ func once(ctx context.Context, environment []string, program string) (Start, err
 		return Start{}, fmt.Errorf("it ended before its first next: %w", err)
 	case <-ctx.Done():
 	}
+	memory, err := peakMemory(command.Process.Pid)
 	// Whatever Kill says, the process is gone when Wait returns.
 	_ = command.Process.Kill()
 	<-ended
 	if asked.IsZero() {
 		return Start{}, fmt.Errorf("no next after %v", patience)
 	}
-	usage := command.ProcessState.SysUsage().(*syscall.Rusage)
-	return Start{ToNext: asked.Sub(began), MaxRSS: usage.Maxrss << 10,
-		CPU: command.ProcessState.UserTime() + command.ProcessState.SystemTime()}, nil
+	return Start{ToNext: asked.Sub(began), MaxRSS: memory,
+		CPU: command.ProcessState.UserTime() + command.ProcessState.SystemTime()}, err
+}
+
+// peakMemory reads the most memory that a process has had, in bytes. The kernel's
+// ru_maxrss will not do: across fork and exec it starts with the parent's.
+func peakMemory(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read its memory: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			return kib << 10, nil
+		}
+	}
+	return 0, errors.New("read its memory: the kernel does not tell")
 }
 
 // handler answers what an extension asks before its first event.
