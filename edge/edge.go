@@ -70,6 +70,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		config: c, client: lambda.New(c.RuntimeAPI), arrived: make(chan struct{}, 1),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
 	}
+	defer e.client.Close()
 	registration, err := e.client.Register(ctx, c.Name, []string{lambda.EventInvoke, lambda.EventShutdown})
 	if err != nil {
 		return err
