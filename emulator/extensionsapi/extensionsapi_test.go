@@ -135,7 +135,8 @@ func TestRefusals(t *testing.T) {
 	}
 	nothing := func(*session) {}
 	moved := func(from, to string) string {
-		return "State transition from " + from + " to " + to + " failed for extension ext. Error: State transition is not allowed"
+		return "State transition from " + from + " to " + to +
+			" failed for extension ext. Error: State transition is not allowed"
 	}
 	for _, c := range []struct {
 		name          string
@@ -150,13 +151,18 @@ func TestRefusals(t *testing.T) {
 		{"not JSON", nothing, "ext", `{"events"`, "InvalidRequestFormat", "unexpected end of JSON input", false},
 		{"configuration keys", nothing, "ext", `{"configurationKeys":["a"]}`, "InvalidRequestFormat",
 			"configurationKeys are deprecated; use environment variables instead", false},
-		{"unknown event", nothing, "ext", `{"events":["INVOKE","FOO"]}`, "Extension.InvalidEventType", "FOO: ErrorInvalidEventType", false},
-		{"event in lower case", nothing, "ext", `{"events":["invoke"]}`, "Extension.InvalidEventType", "invoke: ErrorInvalidEventType", false},
+		{"unknown event", nothing, "ext", `{"events":["INVOKE","FOO"]}`, "Extension.InvalidEventType",
+			"FOO: ErrorInvalidEventType", false},
+		{"event in lower case", nothing, "ext", `{"events":["invoke"]}`, "Extension.InvalidEventType",
+			"invoke: ErrorInvalidEventType", false},
 		{"internal wants SHUTDOWN", nothing, "agent", `{"events":["SHUTDOWN"]}`, "Extension.InvalidEventType",
 			"SHUTDOWN: ShutdownEventNotSupportedForInternalExtension", false},
-		{"external twice", registered, "ext", `{}`, "Extension.InvalidExtensionState", moved("Registered", "Registered"), false},
-		{"external again when ready", waiting, "ext", `{}`, "Extension.InvalidExtensionState", moved("Ready", "Registered"), false},
-		{"internal too late", nothing, "agent", `{}`, "Extension.RegistrationClosed", "Extension registration closed already", true},
+		{"external twice", registered, "ext", `{}`, "Extension.InvalidExtensionState", moved("Registered",
+			"Registered"), false},
+		{"external again when ready", waiting, "ext", `{}`, "Extension.InvalidExtensionState", moved("Ready",
+			"Registered"), false},
+		{"internal too late", nothing, "agent", `{}`, "Extension.RegistrationClosed",
+			"Extension registration closed already", true},
 		{"internal name taken", internal, "agent", `{}`, "Extension.InvalidExtensionState",
 			"Extension with this name already registered", false},
 		{"eleventh", full, "agentz", `{}`, "Extension.TooManyExtensions", "Extension limit (10) reached", false},
@@ -229,7 +235,8 @@ func TestIdentifierRefusals(t *testing.T) {
 
 func TestRegisterAnswers(t *testing.T) {
 	const plain = `{"functionName":"shop","functionVersion":"$LATEST","handler":"index.handler"}`
-	const account = `{"functionName":"shop","functionVersion":"$LATEST","handler":"index.handler","accountId":"123456789012"}`
+	const account = `{"functionName":"shop","functionVersion":"$LATEST","handler":"index.handler",` +
+		`"accountId":"123456789012"}`
 	for _, c := range []struct{ features, want string }{
 		{"", plain}, {"accountId", account}, {"other, accountId", account}, {"accountid", plain},
 	} {
@@ -260,7 +267,8 @@ func TestInitWaitsForEveryExtension(t *testing.T) {
 	}
 	s.next("b")
 	<-ready.Done()
-	want := []Extension{{"a", Ready, []string{"INVOKE"}, false}, {"b", Ready, nil, false}, {"agent", Ready, []string{"INVOKE"}, true}}
+	want := []Extension{{"a", Ready, []string{"INVOKE"}, false}, {"b", Ready, nil, false}, {"agent", Ready,
+		[]string{"INVOKE"}, true}}
 	if diff := cmp.Diff(want, s.api.Extensions()); diff != "" {
 		t.Error(diff)
 	}
@@ -274,7 +282,8 @@ func TestInvokeGoesToSubscribersOnly(t *testing.T) {
 	for _, name := range []string{"both", "shutdown", "none"} {
 		s.next(name)
 	}
-	done := s.api.Invoke(Invocation{RequestID: "r1", Deadline: time.UnixMilli(1790000003000), FunctionARN: "arn", TraceID: "Root=1"})
+	done := s.api.Invoke(Invocation{RequestID: "r1", Deadline: time.UnixMilli(1790000003000), FunctionARN: "arn",
+		TraceID: "Root=1"})
 	got := <-s.events
 	const want = `{"eventType":"INVOKE","deadlineMs":1790000003000,"requestId":"r1","invokedFunctionArn":"arn",` +
 		`"tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"}}`

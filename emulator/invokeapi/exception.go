@@ -23,7 +23,8 @@ func (e *Exception) Error() string { return e.Type + ": " + e.Message }
 
 // NotFound is the answer to a name that no function has.
 func NotFound(arn string) *Exception {
-	return &Exception{Status: http.StatusNotFound, Type: "ResourceNotFoundException", Message: "Function not found: " + arn}
+	return &Exception{Status: http.StatusNotFound, Type: "ResourceNotFoundException",
+		Message: "Function not found: " + arn}
 }
 
 // Throttled is the answer when every environment is busy and no more may start.

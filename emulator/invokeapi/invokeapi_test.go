@@ -117,10 +117,13 @@ func TestErrors(t *testing.T) {
 		{"client context", path, `1`, "X-Amz-Client-Context", "!", 400, "InvalidRequestContentException",
 			`{"Type":"User","message":"Client context must be a valid Base64-encoded JSON object."}`},
 		{"too large", path, tooLong, "", "", 413, "RequestTooLargeException",
-			`{"Type":"User","message":"6291457 byte payload is too large for the RequestResponse invocation type (limit 6291456 bytes)"}`},
-		{"event too large", path, tooLong[MaxPayload-MaxEventPayload:], "X-Amz-Invocation-Type", "Event", 413, "RequestTooLargeException",
+			`{"Type":"User","message":"6291457 byte payload is too large for ` +
+				`the RequestResponse invocation type (limit 6291456 bytes)"}`},
+		{"event too large", path, tooLong[MaxPayload-MaxEventPayload:], "X-Amz-Invocation-Type", "Event", 413,
+			"RequestTooLargeException",
 			`{"Type":"User","message":"1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)"}`},
-		{"two qualifiers", "/2015-03-31/functions/shop:a/invocations?Qualifier=b", "", "", "", 400, "InvalidParameterValueException",
+		{"two qualifiers", "/2015-03-31/functions/shop:a/invocations?Qualifier=b", "", "", "", 400,
+			"InvalidParameterValueException",
 			`{"Type":"User","message":"no function name, or two qualifiers: shop:a"}`},
 		{"the emulator's own failure", path, `"broken"`, "", "", 500, "ServiceException",
 			`{"Message":"no room for an environment","Type":"Service"}`},
@@ -195,11 +198,13 @@ func TestSDK(t *testing.T) {
 	if err != nil || aws.ToString(out.FunctionError) != "Unhandled" || string(out.Payload) != `{"errorMessage":"no"}` {
 		t.Errorf("function error: %v %+v", err, out)
 	}
-	out, err = sdk.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("shop"), InvocationType: types.InvocationTypeEvent})
+	out, err = sdk.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("shop"),
+		InvocationType: types.InvocationTypeEvent})
 	if err != nil || out.StatusCode != 202 || len(s.events) != 1 || string(s.events[0].Payload) != "{}" {
 		t.Errorf("event: %v %+v", err, s.events)
 	}
-	out, err = sdk.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("shop"), InvocationType: types.InvocationTypeDryRun})
+	out, err = sdk.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("shop"),
+		InvocationType: types.InvocationTypeDryRun})
 	if err != nil || out.StatusCode != 204 {
 		t.Errorf("dry run: %v %+v", err, out)
 	}
@@ -209,7 +214,8 @@ func TestSDKErrors(t *testing.T) {
 	_, server := open(t)
 	sdk := client(server)
 	_, err := sdk.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("nope")})
-	if e, ok := errors.AsType[*types.ResourceNotFoundException](err); !ok || !strings.Contains(e.ErrorMessage(), "function:nope") {
+	if e, ok := errors.AsType[*types.ResourceNotFoundException](err); !ok || !strings.Contains(e.ErrorMessage(),
+		"function:nope") {
 		t.Errorf("unknown function: %v", err)
 	}
 	_, err = sdk.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("shop"), Payload: []byte(`"busy"`)})
@@ -217,7 +223,8 @@ func TestSDKErrors(t *testing.T) {
 		e.Reason != types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded {
 		t.Errorf("throttled: %v", err)
 	}
-	_, err = sdk.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("shop"), Payload: make([]byte, MaxPayload+1)})
+	_, err = sdk.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("shop"), Payload: make([]byte,
+		MaxPayload+1)})
 	if _, ok := errors.AsType[*types.RequestTooLargeException](err); !ok {
 		t.Errorf("too large: %v", err)
 	}

@@ -45,7 +45,8 @@ func accept(w http.ResponseWriter) {
 
 // tooLargeBody is what the caller gets instead of a response above the limit.
 func tooLargeBody(size, limit int64) []byte {
-	message := fmt.Sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes).", size, limit)
+	message := fmt.Sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes).",
+		size, limit)
 	body, _ := json.Marshal(problem{Message: message, Type: "Function.ResponseSizeTooLarge"})
 	return body
 }

@@ -211,7 +211,8 @@ func TestRefusals(t *testing.T) {
 			move("RuntimeResponseSentState", "InvocationResponse")},
 		{"error after response", answered, "POST", "/runtime/invocation/r1/error", nil, 403,
 			move("RuntimeResponseSentState", "InvocationErrorResponse")},
-		{"response in next", waiting, "POST", "/runtime/invocation/r1/response", nil, 403, move("Ready", "InvocationResponse")},
+		{"response in next", waiting, "POST", "/runtime/invocation/r1/response", nil, 403, move("Ready",
+			"InvocationResponse")},
 		{"two parallel next", waiting, "GET", "/runtime/invocation/next", nil, 403, move("Ready", "Ready")},
 		{"init/error past Init", running, "POST", "/runtime/init/error", nil, 403, move("Running", "InitError")},
 		{"next after init/error", initError, "GET", "/runtime/invocation/next", nil, 403, move("InitError", "Ready")},
@@ -219,7 +220,8 @@ func TestRefusals(t *testing.T) {
 		{"unknown response mode", running, "POST", "/runtime/invocation/r1/response",
 			[]string{"Lambda-Runtime-Function-Response-Mode", "buffered"}, 400,
 			`{"errorMessage":"Invalid function response mode","errorType":"InvalidFunctionResponseMode"}`},
-		{"restore/next without SnapStart", func(*session) {}, "GET", "/runtime/restore/next", nil, 404, "404 page not found\n"},
+		{"restore/next without SnapStart", func(*session) {}, "GET", "/runtime/restore/next", nil, 404,
+			"404 page not found\n"},
 		{"wrong method", func(*session) {}, "POST", "/runtime/invocation/next", nil, 405, "Method Not Allowed\n"},
 		{"ping", func(*session) {}, "GET", "/ping", nil, 200, "pong"},
 	} {
@@ -253,7 +255,8 @@ func TestResponseSize(t *testing.T) {
 			t.Errorf("%d bytes: %d %s, error type %q", c.size, got.status, got.body, reply.ErrorType)
 		}
 		if c.payload != "" {
-			const want = `{"errorMessage":"Exceeded maximum allowed payload size (6291556 bytes).","errorType":"RequestEntityTooLarge"}`
+			const want = `{"errorMessage":"Exceeded maximum allowed payload size (6291556 bytes).",` +
+				`"errorType":"RequestEntityTooLarge"}`
 			if got.body != want || string(reply.Payload) != c.payload {
 				t.Errorf("%d bytes: answer %s\npayload %s", c.size, got.body, reply.Payload)
 			}
@@ -270,7 +273,8 @@ func TestTruncatedResponse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprint(conn, "POST /2018-06-01/runtime/invocation/r1/response HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nfive!")
+	fmt.Fprint(conn, "POST /2018-06-01/runtime/invocation/r1/response HTTP/1.1\r\nHost: x\r\n"+
+		"Content-Length: 10\r\n\r\nfive!")
 	conn.(*net.TCPConn).CloseWrite()
 	got, _ := io.ReadAll(conn)
 	const want = `{"errorMessage":"HTTP request detected as truncated","errorType":"TruncatedHTTPRequest"}`
@@ -293,12 +297,15 @@ func TestError(t *testing.T) {
 		{"unknown function type", "Function.lower", "", "", "", "Function.Unknown", "", ""},
 		{"no type", "", "", "", "any text", "Runtime.Unknown", "", "any text"},
 		{"unhandled", "Unhandled", "", "", "", "Runtime.Unknown", "", ""},
-		{"cause in header", "", "", `{"working_directory":"/var/task","paths":["index.js"]}`, "", "Runtime.Unknown", cause, ""},
+		{"cause in header", "", "", `{"working_directory":"/var/task","paths":["index.js"]}`, "", "Runtime.Unknown",
+			cause, ""},
 		{"empty cause", "", "", `{}`, "", "Runtime.Unknown", "", ""},
 		{"cause in body", "", "application/vnd.aws.lambda.error.cause+json", "",
-			`{"errorMessage":"m","errorType":"T","stackTrace":["s"],"errorCause":{"working_directory":"/var/task","paths":["index.js"]}}`,
+			`{"errorMessage":"m","errorType":"T","stackTrace":["s"],` +
+				`"errorCause":{"working_directory":"/var/task","paths":["index.js"]}}`,
 			"Runtime.Unknown", cause, `{"errorMessage":"m","errorType":"T","stackTrace":["s"]}`},
-		{"unreadable body", "", "application/vnd.aws.lambda.error.cause+json", "", `{`, "Runtime.Unknown", "", `"Invalid error body"`},
+		{"unreadable body", "", "application/vnd.aws.lambda.error.cause+json", "", `{`, "Runtime.Unknown", "",
+			`"Invalid error body"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSession(t)
@@ -321,7 +328,8 @@ func TestError(t *testing.T) {
 func TestCauseIsCropped(t *testing.T) {
 	frame := `{"path":"` + strings.Repeat("p", 1000) + `","line":1,"label":"l"}`
 	frames := strings.TrimSuffix(strings.Repeat(frame+",", 200), ",")
-	got := crop([]byte(`{"message":"` + strings.Repeat("é", 50000) + `","exceptions":[{"type":"T","stack":[` + frames + `]}]}`))
+	got := crop([]byte(`{"message":"` + strings.Repeat("é", 50000) + `","exceptions":[{"type":"T","stack":[` +
+		frames + `]}]}`))
 	if len(got) == 0 || len(got) > maxCause {
 		t.Errorf("%d bytes left", len(got))
 	}

@@ -1,0 +1,173 @@
+// Command extension is the extension under test: it prints what it gets and
+// misbehaves as the variable EXT_<its name> says.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// plan is what EXT_<name> holds, as JSON.
+type plan struct {
+	Name         string   // to register under, instead of the file's
+	Events       []string // INVOKE and SHUTDOWN unless given
+	NoRegister   bool
+	NoNext       bool   // never calls next
+	NoNextAfter  string // type of the event after which it never calls next
+	InitError    string // posted after register, then exit 1
+	ExitError    string // posted on INVOKE, then exit 1
+	ExitInit     *int   // exit code, after register
+	ExitInvoke   *int   // exit code, on INVOKE
+	ExitShutdown int    // exit code, on SHUTDOWN
+	Gate         string // a URL fetched on INVOKE: its server decides when to go on
+	Telemetry    bool   // subscribe, all types
+	Logs         bool   // subscribe with the Logs API instead
+	Env          bool   // print the variables
+}
+
+var (
+	name = filepath.Base(os.Args[0])
+	base = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API")
+	id   string
+)
+
+func main() {
+	p := plan{Events: []string{"INVOKE", "SHUTDOWN"}}
+	if text := os.Getenv("EXT_" + name); text != "" {
+		check(json.Unmarshal([]byte(text), &p))
+	}
+	if p.Env {
+		say("env " + strings.Join(os.Environ(), " "))
+	}
+	if p.NoRegister {
+		time.Sleep(time.Hour)
+	}
+	register(p)
+	if p.Telemetry || p.Logs {
+		subscribe(p.Logs)
+	}
+	if p.InitError != "" {
+		call("POST", "/extension/init/error", "", "Lambda-Extension-Function-Error-Type", p.InitError)
+		os.Exit(1)
+	}
+	if p.ExitInit != nil {
+		os.Exit(*p.ExitInit)
+	}
+	for !p.NoNext {
+		react(p, next())
+	}
+	time.Sleep(time.Hour)
+}
+
+type event struct {
+	EventType, RequestID, ShutdownReason string
+	DeadlineMs                           int64
+}
+
+func react(p plan, e event) {
+	if e.EventType == "SHUTDOWN" {
+		left := time.Until(time.UnixMilli(e.DeadlineMs))
+		say(fmt.Sprintf("SHUTDOWN %s within-2s=%v", e.ShutdownReason, left > 0 && left <= 2*time.Second))
+		if p.NoNextAfter != "SHUTDOWN" {
+			os.Exit(p.ExitShutdown)
+		}
+	} else {
+		say("INVOKE " + e.RequestID)
+	}
+	switch {
+	case p.NoNextAfter == e.EventType:
+		time.Sleep(time.Hour)
+	case p.ExitError != "":
+		call("POST", "/extension/exit/error", "", "Lambda-Extension-Function-Error-Type", p.ExitError)
+		os.Exit(1)
+	case p.ExitInvoke != nil:
+		os.Exit(*p.ExitInvoke)
+	case p.Gate != "":
+		resp, err := http.Get(p.Gate)
+		check(err)
+		_ = resp.Body.Close()
+	}
+}
+
+func register(p plan) {
+	registered := name
+	if p.Name != "" {
+		registered = p.Name
+	}
+	events, _ := json.Marshal(map[string][]string{"events": p.Events})
+	status, header, body := call("POST", "/extension/register", string(events), "Lambda-Extension-Name", registered,
+		"Lambda-Extension-Accept-Feature", "accountId")
+	id = header.Get("Lambda-Extension-Identifier")
+	say(fmt.Sprintf("registered %d %s", status, body))
+}
+
+func next() event {
+	status, _, body := call("GET", "/extension/event/next", "")
+	var e event
+	if status != http.StatusOK {
+		say(fmt.Sprintf("next %d %s", status, body))
+		time.Sleep(time.Hour)
+	}
+	check(json.Unmarshal(body, &e))
+	return e
+}
+
+// subscribe receives telemetry on a port of its own; the emulator's observers
+// see what is delivered.
+func subscribe(logs bool) {
+	listener, err := net.Listen("tcp", "sandbox.localdomain:0")
+	check(err)
+	go func() {
+		_ = http.Serve(listener, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}))
+	}()
+	path, version := "/2022-07-01/telemetry", "2022-12-13"
+	if logs {
+		path, version = "/2020-08-15/logs", "2021-03-18"
+	}
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	body := fmt.Sprintf(`{"schemaVersion":%q,"types":["platform","function"],"buffering":{"timeoutMs":25,"maxItems":1000,`+
+		`"maxBytes":262144},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`, version, port)
+	r, err := http.NewRequest("PUT", base+path, strings.NewReader(body))
+	check(err)
+	r.Header.Set("Lambda-Extension-Identifier", id)
+	resp, err := http.DefaultClient.Do(r)
+	check(err)
+	text, _ := io.ReadAll(resp.Body)
+	say(fmt.Sprintf("subscribed %d %s", resp.StatusCode, text))
+}
+
+func call(method, path, body string, headers ...string) (int, http.Header, []byte) {
+	r, err := http.NewRequest(method, base+"/2020-01-01"+path, strings.NewReader(body))
+	check(err)
+	if !slices.Contains(headers, "Lambda-Extension-Name") {
+		r.Header.Set("Lambda-Extension-Identifier", id)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	check(err)
+	text, err := io.ReadAll(resp.Body)
+	check(err)
+	_ = resp.Body.Close()
+	return resp.StatusCode, resp.Header, text
+}
+
+func say(text string) { fmt.Println("[" + name + "] " + text) }
+
+func check(err error) {
+	if err != nil {
+		say(err.Error())
+		os.Exit(3)
+	}
+}

@@ -1,0 +1,221 @@
+// Command function is the function under test: it speaks the Runtime API with
+// nothing but net/http and does what each event says.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// event says what to do, in the order of the fields.
+type event struct {
+	Print    []string // lines
+	PrintMB  int      // lines of 1 KiB
+	Gate     string   // a URL to fetch: its server decides when to go on
+	Write    string   // NAME=TEXT, a file
+	AllocMB  int      // memory to touch
+	SleepMs  int
+	Exit     *int   // exit code
+	Error    string // post .../error with this type
+	Size     int    // of the response, bytes
+	Stream   []string
+	Read     string // answer with this file's text
+	Env      bool   // answer with the variables
+	Ticks    bool   // answer with the background counter
+	GateNext string // fetched after the response, before next
+	ExitNext *int   // exit code, after the response
+}
+
+var base = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API")
+
+func main() {
+	initialise()
+	var ticks atomic.Int64
+	go func() {
+		for range time.Tick(10 * time.Millisecond) {
+			ticks.Add(1)
+		}
+	}()
+	for {
+		resp, err := http.Get(base + "/2018-06-01/runtime/invocation/next")
+		check(err)
+		body, err := io.ReadAll(resp.Body)
+		check(err)
+		var e event
+		_ = json.Unmarshal(body, &e)
+		handle(e, resp.Header, body, ticks.Load())
+	}
+}
+
+// initialise does what INIT says, a comma separated list.
+func initialise() {
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	stubborn := strings.Contains(os.Getenv("INIT"), "stubborn")
+	go func() {
+		<-terminated
+		fmt.Println("function: SIGTERM")
+		if !stubborn {
+			os.Exit(0)
+		}
+	}()
+	for _, step := range strings.Split(os.Getenv("INIT"), ",") {
+		name, value, _ := strings.Cut(step, "=")
+		switch name {
+		case "sleep":
+			d, err := time.ParseDuration(value)
+			check(err)
+			time.Sleep(d)
+		case "exit":
+			os.Exit(len(value))
+		case "error":
+			post("/runtime/init/error", `{"errorMessage":"no","errorType":"Nope"}`, "Lambda-Runtime-Function-Error-Type", value)
+			os.Exit(1)
+		case "internal":
+			go internal(value)
+		case "once": // hangs in the first life of the environment
+			if _, err := os.Stat("/tmp/" + value); err != nil {
+				check(os.WriteFile("/tmp/"+value, nil, 0o644))
+				time.Sleep(time.Hour)
+			}
+		}
+	}
+	if strings.Contains(os.Getenv("INIT"), "internal") {
+		<-registered
+	}
+}
+
+var registered = make(chan struct{})
+
+// internal is an extension inside the function's process.
+func internal(name string) {
+	register := func(name, events string) *http.Response {
+		r, err := http.NewRequest("POST", base+"/2020-01-01/extension/register", strings.NewReader(events))
+		check(err)
+		r.Header.Set("Lambda-Extension-Name", name)
+		resp, err := http.DefaultClient.Do(r)
+		check(err)
+		return resp
+	}
+	resp := register(name, `{"events":["INVOKE"]}`)
+	fmt.Println("internal: registered", resp.StatusCode)
+	close(registered)
+	for {
+		r, err := http.NewRequest("GET", base+"/2020-01-01/extension/event/next", nil)
+		check(err)
+		r.Header.Set("Lambda-Extension-Identifier", resp.Header.Get("Lambda-Extension-Identifier"))
+		next, err := http.DefaultClient.Do(r)
+		check(err)
+		var e struct{ EventType, RequestID string }
+		check(json.NewDecoder(next.Body).Decode(&e))
+		late, _ := io.ReadAll(register("late", `{}`).Body)
+		fmt.Println("internal:", e.EventType, string(late))
+	}
+}
+
+func handle(e event, header http.Header, body []byte, ticks int64) {
+	id := header.Get("Lambda-Runtime-Aws-Request-Id")
+	for _, line := range e.Print {
+		fmt.Println(line)
+	}
+	for range e.PrintMB {
+		fmt.Print(strings.Repeat(strings.Repeat("x", 1023)+"\n", 1024))
+	}
+	gate(e.Gate)
+	if name, text, ok := strings.Cut(e.Write, "="); ok {
+		check(os.WriteFile(name, []byte(text), 0o644))
+	}
+	if e.AllocMB > 0 {
+		hog := bytes.Repeat([]byte{1}, e.AllocMB<<20)
+		defer func() { _ = hog[0] }()
+	}
+	time.Sleep(time.Duration(e.SleepMs) * time.Millisecond)
+	if e.Exit != nil {
+		os.Exit(*e.Exit)
+	}
+	switch {
+	case e.Error != "":
+		post("/runtime/invocation/"+id+"/error", `{"errorMessage":"handler","errorType":"`+e.Error+`"}`,
+			"Lambda-Runtime-Function-Error-Type", e.Error)
+	case len(e.Stream) > 0:
+		stream(id, e.Stream)
+	default:
+		post("/runtime/invocation/"+id+"/response", answer(e, header, body, ticks), "Content-Type", "application/json")
+	}
+	gate(e.GateNext)
+	if e.ExitNext != nil {
+		os.Exit(*e.ExitNext)
+	}
+}
+
+func answer(e event, header http.Header, body []byte, ticks int64) string {
+	var value any = map[string]any{"event": string(body), "trace": header.Get("Lambda-Runtime-Trace-Id"),
+		"arn": header.Get("Lambda-Runtime-Invoked-Function-Arn"), "context": header.Get("Lambda-Runtime-Client-Context")}
+	switch {
+	case e.Size > 0:
+		return strings.Repeat("x", e.Size)
+	case e.Read != "":
+		text, err := os.ReadFile(e.Read)
+		value = fmt.Sprint(string(text), err)
+	case e.Env:
+		value = os.Environ()
+	case e.Ticks:
+		value = ticks
+	}
+	text, err := json.Marshal(value)
+	check(err)
+	return string(text)
+}
+
+func stream(id string, parts []string) {
+	body, feed := io.Pipe()
+	go func() {
+		for _, part := range parts {
+			_, _ = feed.Write([]byte(part))
+		}
+		_ = feed.Close()
+	}()
+	r, err := http.NewRequest("POST", base+"/2018-06-01/runtime/invocation/"+id+"/response", body)
+	check(err)
+	r.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
+	resp, err := http.DefaultClient.Do(r)
+	check(err)
+	_ = resp.Body.Close()
+}
+
+func gate(url string) {
+	if url == "" {
+		return
+	}
+	resp, err := http.Get(url)
+	check(err)
+	_ = resp.Body.Close()
+}
+
+func post(path, body string, header, value string) {
+	r, err := http.NewRequest("POST", base+"/2018-06-01"+path, strings.NewReader(body))
+	check(err)
+	r.Header.Set(header, value)
+	resp, err := http.DefaultClient.Do(r)
+	check(err)
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusAccepted {
+		fmt.Printf("function: %s answered %d %s\n", path, resp.StatusCode, text)
+	}
+	_ = resp.Body.Close()
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println("function:", err)
+		os.Exit(3)
+	}
+}
