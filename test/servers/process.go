@@ -1,0 +1,93 @@
+package servers
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+)
+
+// readyWithin is generous: test machines are small and busy.
+const readyWithin = 60 * time.Second
+
+// process is a server's, which can be stopped and started again.
+type process struct {
+	path   string
+	args   []string
+	ready  string // URL that answers anything once the server is up
+	cmd    *exec.Cmd
+	output output
+}
+
+// start runs the server, waits until it answers, and has the test's end stop it.
+func (p *process) start(t testing.TB) {
+	t.Helper()
+	if p.cmd != nil {
+		t.Fatalf("servers: %s is running already", p.path)
+	}
+	p.cmd = exec.Command(p.path, p.args...)
+	// Nothing else of the environment: it could configure the server.
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	dieWithParent(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	t.Cleanup(p.stop)
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for deadline := time.Now().Add(readyWithin); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := client.Get(p.ready)
+		if err == nil {
+			resp.Body.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			p.stop()
+			t.Fatalf("servers: %s does not answer: %v\n%s", p.path, err, p.output.String())
+		}
+	}
+}
+
+// stop kills the server, as an outage would.
+func (p *process) stop() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+	p.cmd = nil
+}
+
+// freeAddress is a loopback address that nothing listens on now.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// output keeps the first 64 KiB of what a server prints, for a failure's report.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Write(b[:min(len(b), max(0, 64<<10-o.buf.Len()))])
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
