@@ -69,8 +69,8 @@ var layers = []row{
 		tests: []string{"test", testscript}},
 	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
 
-	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "test/servers"},
-		modules: []string{lambdaGo, compress, sdk, sdkCredentials, sdkS3}},
+	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
+	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}, modules: []string{lambdaGo, compress, testscript},
 		tests: []string{"edge", "intake", "destination", "wire", sdk, sdkCredentials, sdkS3, sdkLambda, otel, xsys}},

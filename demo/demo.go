@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"slipstream/demo/functions/shop"
+	"slipstream/demo/objects"
 	"slipstream/deploy/layer"
 	"slipstream/emulator"
 	"slipstream/emulator/account"
@@ -87,7 +88,7 @@ type stage struct {
 	scratch string
 	ledger  string
 	files   string
-	bucket  *bucket // nil without an S3 server
+	bucket  *objects.Bucket // nil without an S3 server
 	binary  map[string]string
 	book    *account.Book
 	began   time.Time
@@ -115,21 +116,25 @@ func (s *stage) prepare(ctx context.Context) (err error) {
 			return fmt.Errorf("the demo builds its functions from source: %w", err)
 		}
 	}
-	s.bucket, err = findBucket(ctx, s.scratch, "demo/"+s.began.UTC().Format("20060102T150405"))
+	s.bucket, err = objects.FindBucket(ctx, s.scratch, "demo/"+s.began.UTC().Format("20060102T150405"))
 	return err
 }
 
 func (s *stage) close() {
 	if s.bucket != nil {
-		s.bucket.stop()
+		s.bucket.Stop()
 	}
 }
 
 // emulator gives the local Lambda with the shop's functions.
 func (s *stage) emulator() emulator.Config {
-	env := map[string]string{shop.EnvLedger: s.ledger, "SLIPSTREAM_DESTINATIONS": strings.Join(s.destinations(), " ")}
+	var urls []string
+	for _, p := range s.places() {
+		urls = append(urls, p.URL())
+	}
+	env := map[string]string{shop.EnvLedger: s.ledger, "SLIPSTREAM_DESTINATIONS": strings.Join(urls, " ")}
 	if s.bucket != nil {
-		maps.Copy(env, s.bucket.variables())
+		maps.Copy(env, s.bucket.Variables())
 	}
 	c := emulator.Config{Freeze: true, Observe: s.book.Observe(), Binds: []string{s.ledger, s.files}}
 	for _, name := range functions {
@@ -141,12 +146,18 @@ func (s *stage) emulator() emulator.Config {
 	return c
 }
 
-func (s *stage) destinations() []string {
-	urls := []string{"file://" + s.files}
+// place is a destination that can be read back.
+type place interface {
+	URL() string
+	Each(context.Context, objects.Visit) error
+}
+
+func (s *stage) places() []place {
+	places := []place{objects.Folder(s.files)}
 	if s.bucket != nil {
-		urls = append(urls, s.bucket.url())
+		places = append(places, s.bucket)
 	}
-	return urls
+	return places
 }
 
 // count reads every destination and compares it with the ledger.
@@ -155,20 +166,14 @@ func (s *stage) count(ctx context.Context) ([]Tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	visits := []func(visit) error{func(do visit) error { return visitDir(s.files, do) }}
-	if s.bucket != nil {
-		visits = append(visits, func(do visit) error {
-			return visitBucket(ctx, s.bucket.client(), s.bucket.name, s.bucket.prefix, do)
-		})
-	}
 	var tallies []Tally
-	for i, each := range visits {
+	for _, p := range s.places() {
 		arrived := newArrivals()
-		var shown []Sample
-		err := each(func(name string, size int64, body []byte) error {
+		var first Sample
+		err := p.Each(ctx, func(name string, size int64, body []byte) error {
 			arrived.object(size, body)
-			if len(shown) == 0 {
-				shown = append(shown, sample(name, size, body))
+			if first.Name == "" {
+				first = sample(name, size, body)
 			}
 			return nil
 		})
@@ -176,9 +181,14 @@ func (s *stage) count(ctx context.Context) ([]Tally, error) {
 			return nil, fmt.Errorf("count what was delivered: %w", err)
 		}
 		t := arrived.tally(written)
-		t.Destination, _, _ = strings.Cut(s.destinations()[i], "?")
-		t.Samples = shown
+		t.Destination, t.Sample = publicName(p), first
 		tallies = append(tallies, t)
 	}
 	return tallies, nil
+}
+
+// publicName is a destination without its options.
+func publicName(p place) string {
+	name, _, _ := strings.Cut(p.URL(), "?")
+	return name
 }

@@ -3,7 +3,6 @@ package demo
 import (
 	"fmt"
 	"os"
-	"strings"
 	"time"
 )
 
@@ -25,12 +24,11 @@ func (s *stage) introduce(notices []string) {
 	s.print("Slipstream demo: checkout calls inventory and payment; the bank behind payment is slow for every 5th order\n" +
 		"and declines every 17th. Each function has the extension beside it, as in a Lambda layer.\n\n")
 	s.print("  extension  %s\n", describe(s.Extension))
-	for _, d := range s.destinations() {
-		name, _, _ := strings.Cut(d, "?")
-		s.print("  delivers to  %s\n", name)
+	for _, p := range s.places() {
+		s.print("  delivers   %s\n", publicName(p))
 	}
 	if s.bucket != nil {
-		s.print("  S3 server  %s\n", s.bucket.server)
+		s.print("  S3 server  %s\n", s.bucket.Server())
 	} else {
 		s.print("  S3 server  none at hand: set AWS_ENDPOINT_URL_S3, or let `make tools` build one\n")
 	}
@@ -98,7 +96,12 @@ func (s *stage) summarize(l *load, tallies []Tally) error {
 	s.print("\nWhat it cost\n")
 	_ = cost.Print(s.Out) // as s.print
 	s.print("\nWhat an object looks like\n")
-	s.printSamples(tallies)
+	o := tallies[len(tallies)-1].Sample // all places have the same lines
+	s.print("  %s (%.1f kB)\n", o.Name, float64(o.Bytes)/1000)
+	for _, line := range o.Lines {
+		s.print("    %s\n", line)
+	}
+	s.print("\n")
 	if n := l.broken.Load(); n > 0 {
 		s.print("%d orders were not answered by the function\n", n)
 	}
@@ -108,20 +111,6 @@ func (s *stage) summarize(l *load, tallies []Tally) error {
 	}
 	s.print("%s\n", s.paint(green, fmt.Sprintf("Every line of %d invocations was delivered exactly once.", cost.Invocations)))
 	return nil
-}
-
-// printSamples shows one object: all destinations have the same lines.
-func (s *stage) printSamples(tallies []Tally) {
-	for i := len(tallies) - 1; i >= 0; i-- {
-		for _, o := range tallies[i].Samples {
-			s.print("  %s (%.1f kB)\n", o.Name, float64(o.Bytes)/1000)
-			for _, line := range o.Lines {
-				s.print("    %s\n", line)
-			}
-			s.print("\n")
-			return
-		}
-	}
 }
 
 func (s *stage) paint(color, text string) string {

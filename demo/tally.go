@@ -124,7 +124,7 @@ type Tally struct {
 	PlatformDuplicated int
 	Objects            int
 	Bytes              int64
-	Samples            []Sample
+	Sample             Sample
 }
 
 // tally compares what arrived with what was written.
@@ -167,7 +167,7 @@ func (t Tally) exact(invocations int) bool {
 	return t.Lost == 0 && t.Duplicated == 0 && t.PlatformDuplicated == 0 && t.Unreadable == 0
 }
 
-// Sample shows what one object looks like.
+// Sample is what one object looks like.
 type Sample struct {
 	Name  string
 	Bytes int64

@@ -21,7 +21,7 @@ import (
 // PATH and runs the scripts.
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
-	for _, pkg := range []string{"./cmd/slipstream", "./cmd/slipstream-extension", "./test/function"} {
+	for _, pkg := range []string{"./cmd/slipstream", "./cmd/slipstream-extension", "./test/endtoend/writer"} {
 		path, err := layer.Program(context.Background(), pkg, runtime.GOARCH)
 		if err != nil {
 			t.Fatal(err)

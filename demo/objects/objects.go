@@ -1,4 +1,6 @@
-package demo
+// Package objects is where the extension delivers to in the demo and in bench,
+// and how it is read back: a folder, or a bucket of the S3 server at hand.
+package objects
 
 import (
 	"bytes"
@@ -20,11 +22,18 @@ import (
 // maxObject bounds what is read of one object, decoded.
 const maxObject = 64 << 20
 
-// visit is called with each object of a destination, decoded.
-type visit func(name string, size int64, body []byte) error
+// Visit is called with each object, decoded; size is that of the object itself.
+type Visit func(name string, size int64, body []byte) error
 
-// visitDir reads every file below dir, in the order of their names.
-func visitDir(dir string, do visit) error {
+// Folder is a place for files.
+type Folder string
+
+// URL is the destination's.
+func (f Folder) URL() string { return "file://" + string(f) }
+
+// Each reads every file, in the order of their names.
+func (f Folder) Each(_ context.Context, do Visit) error {
+	dir := string(f)
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -45,8 +54,9 @@ func visitDir(dir string, do visit) error {
 	})
 }
 
-// visitBucket reads every object below prefix, in the order of their keys.
-func visitBucket(ctx context.Context, client *s3.Client, bucket, prefix string, do visit) error {
+// Each reads every object below the prefix, in the order of their keys.
+func (b *Bucket) Each(ctx context.Context, do Visit) error {
+	client, bucket, prefix := b.client(), b.name, b.prefix
 	pages := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

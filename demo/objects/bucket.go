@@ -1,4 +1,4 @@
-package demo
+package objects
 
 import (
 	"context"
@@ -21,24 +21,28 @@ import (
 // gateway is the S3 server that the tests use; `make tools` builds it.
 const gateway = "versitygw"
 
+// bucketName is the bucket; the extension creates it.
+const bucketName = "slipstream-demo"
+
 // gatewayPatience bounds the start of the S3 server.
 const gatewayPatience = 10 * time.Second
 
-// bucket is where the demo's objects go in S3.
-type bucket struct {
+// Bucket is a place for objects in S3: a bucket and a prefix in it.
+type Bucket struct {
 	name, prefix string
 	endpoint     string
 	key, secret  string
 	token        string
 	region       string
-	server       string // what it is, for a person
+	server       string
 	stop         func()
 }
 
-// findBucket takes the S3 server of AWS_ENDPOINT_URL_S3, else starts versitygw
-// if there is one, else gives nil: the demo is whole without S3.
-func findBucket(ctx context.Context, scratch, prefix string) (*bucket, error) {
-	b := &bucket{name: "slipstream-demo", prefix: prefix, region: "us-east-1", stop: func() {}}
+// FindBucket takes the S3 server of AWS_ENDPOINT_URL_S3, else starts versitygw
+// if there is one, else gives nil. The
+// server keeps its files below scratch; Stop ends it.
+func FindBucket(ctx context.Context, scratch, prefix string) (*Bucket, error) {
+	b := &Bucket{name: bucketName, prefix: prefix, region: "us-east-1", stop: func() {}}
 	if endpoint := os.Getenv("AWS_ENDPOINT_URL_S3"); endpoint != "" {
 		b.endpoint, b.server = endpoint, endpoint+" (AWS_ENDPOINT_URL_S3)"
 		b.key, b.secret = os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY")
@@ -73,7 +77,7 @@ func findGateway() string {
 
 // serve starts versitygw over a folder on a free port and waits until it
 // answers.
-func (b *bucket) serve(ctx context.Context, program, scratch string) error {
+func (b *Bucket) serve(ctx context.Context, program, scratch string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func (b *bucket) serve(ctx context.Context, program, scratch string) error {
 	return b.answers(ctx, ended)
 }
 
-func (b *bucket) answers(ctx context.Context, ended chan error) error {
+func (b *Bucket) answers(ctx context.Context, ended chan error) error {
 	ctx, cancel := context.WithTimeout(ctx, gatewayPatience)
 	defer cancel()
 	for {
@@ -133,19 +137,25 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// url is the destination, with the bucket made on first use.
-func (b *bucket) url() string {
+// Server says what server it is, for a person.
+func (b *Bucket) Server() string { return b.server }
+
+// Stop ends a server that FindBucket has started.
+func (b *Bucket) Stop() { b.stop() }
+
+// URL is the destination, with the bucket made on first use.
+func (b *Bucket) URL() string {
 	return fmt.Sprintf("s3://%s/%s?create_bucket=true", b.name, b.prefix)
 }
 
-// variables are the extension's way to the server.
-func (b *bucket) variables() map[string]string {
+// Variables are the extension's way to the server.
+func (b *Bucket) Variables() map[string]string {
 	return map[string]string{"AWS_ENDPOINT_URL_S3": b.endpoint, "AWS_ACCESS_KEY_ID": b.key,
 		"AWS_SECRET_ACCESS_KEY": b.secret, "AWS_SESSION_TOKEN": b.token}
 }
 
 // client reads what was delivered.
-func (b *bucket) client() *s3.Client {
+func (b *Bucket) client() *s3.Client {
 	return s3.New(s3.Options{BaseEndpoint: aws.String(b.endpoint), Region: b.region, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(b.key, b.secret, b.token)})
 }

@@ -1,0 +1,189 @@
+// Package pipeline measures the extension's whole way, from the Telemetry API to
+// the destination, under the emulator. Use Run for one scenario at one place.
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"slipstream/demo/objects"
+	"slipstream/deploy/layer"
+	"slipstream/emulator"
+)
+
+// Scenario is what the function does.
+type Scenario struct {
+	Name        string
+	Invocations int
+	Lines       int // in each
+	LineBytes   int // of padding
+	Freeze      bool
+}
+
+// Scenarios are those of the README: the everyday one, and the burst.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{Name: "50x100", Invocations: 50, Lines: 100, LineBytes: 180, Freeze: true},
+		{Name: "1x100000", Invocations: 1, Lines: 100_000, LineBytes: 180, Freeze: true},
+	}
+}
+
+// memoryMB is one whole core: less would measure the CPU quota.
+const memoryMB = 1769
+
+// timeout is generous: a busy machine must not look like a lost line.
+const timeout = 2 * time.Minute
+
+// Place is a destination that can be read back.
+type Place interface {
+	URL() string
+	Each(context.Context, objects.Visit) error
+}
+
+// Result is one run of a scenario.
+type Result struct {
+	Lost, Doubled int
+	ObjectBytes   int64 // of all objects, as they lie there
+	LogBytes      int64 // of the lines that the function wrote
+	CPU           time.Duration
+	PeakMemory    int64           // bytes
+	Elapsed       time.Duration   // from the first event until the extension has ended
+	Added         []time.Duration // for each invocation, after the runtime was done
+}
+
+// Programs are the binaries of a run.
+type Programs struct{ Extension, Function string }
+
+// Build makes the programs as they ship. The folder gets the extension under
+// the name that it has in the layer.
+func Build(ctx context.Context, folder string) (p Programs, err error) {
+	built, err := layer.Program(ctx, "./cmd/slipstream-extension", runtime.GOARCH)
+	if err != nil {
+		return p, err
+	}
+	p.Extension = filepath.Join(folder, layer.Name)
+	if err := os.Symlink(built, p.Extension); err != nil {
+		return p, err
+	}
+	p.Function, err = layer.Program(ctx, "./test/endtoend/writer", runtime.GOARCH)
+	return p, err
+}
+
+// Run plays the scenario with our extension delivering to the place, ends the
+// environment straight after the last invocation, and counts.
+func Run(ctx context.Context, s Scenario, p Programs, to Place, env map[string]string) (Result, error) {
+	var r Result
+	var mu sync.Mutex
+	var began, ended time.Time
+	observe := emulator.Observe{
+		Report: func(report emulator.Report) {
+			mu.Lock()
+			defer mu.Unlock()
+			if began.IsZero() {
+				began = report.Start
+			}
+			r.Added = append(r.Added, report.ExtensionOverhead)
+		},
+		ProcessEnd: func(end emulator.ProcessEnd) {
+			mu.Lock()
+			defer mu.Unlock()
+			if end.Extension != "" {
+				r.CPU, r.PeakMemory, ended = r.CPU+end.CPU, max(r.PeakMemory, end.MaxRSSBytes), end.At
+			}
+		},
+	}
+	config := emulator.Config{Freeze: s.Freeze, Observe: observe, Functions: []emulator.Function{{
+		Name: "bench", Command: []string{p.Function}, Extensions: []string{p.Extension}, Env: env,
+		MemoryMB: memoryMB, Timeout: timeout, Warm: 1,
+	}}}
+	if folder, ok := to.(objects.Folder); ok {
+		config.Binds = []string{string(folder)}
+	}
+	env["SLIPSTREAM_DESTINATIONS"] = to.URL()
+	if err := play(ctx, config, s); err != nil {
+		return r, err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	r.Elapsed = ended.Sub(began)
+	r.LogBytes = int64(s.Invocations) * int64(s.Lines) * int64(s.LineBytes+len("line 00-00000 \n"))
+	err := r.count(ctx, s, to)
+	return r, err
+}
+
+// play starts, invokes and shuts down at once.
+func play(ctx context.Context, config emulator.Config, s Scenario) error {
+	running, err := emulator.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	for i := range s.Invocations {
+		if err = invoke(ctx, running.Endpoint(), i+1, s); err != nil {
+			break
+		}
+	}
+	if e := running.Shutdown(ctx); err == nil {
+		err = e
+	}
+	return err
+}
+
+func invoke(ctx context.Context, endpoint string, id int, s Scenario) error {
+	event := fmt.Appendf(nil, `{"id":%d,"lines":%d,"bytes":%d}`, id, s.Lines, s.LineBytes)
+	url := endpoint + "/2015-03-31/functions/bench/invocations"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(event))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("invocation %d: %w", id, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK || response.Header.Get("X-Amz-Function-Error") != "" {
+		return fmt.Errorf("invocation %d: %s, %s", id, response.Status, response.Header.Get("X-Amz-Function-Error"))
+	}
+	return nil
+}
+
+// numbered finds the number that the function gives each line.
+var numbered = regexp.MustCompile(`line ([0-9]+)-([0-9]+) `)
+
+// count looks for each line in what was delivered.
+func (r *Result) count(ctx context.Context, s Scenario, at Place) error {
+	seen := make([]int, s.Invocations*s.Lines)
+	err := at.Each(ctx, func(_ string, size int64, body []byte) error {
+		r.ObjectBytes += size
+		for line := range bytes.Lines(body) {
+			found := numbered.FindSubmatch(line)
+			if found == nil {
+				continue
+			}
+			id, _ := strconv.Atoi(string(found[1])) // the pattern has only digits
+			number, _ := strconv.Atoi(string(found[2]))
+			if at := (id-1)*s.Lines + number; id >= 1 && number < s.Lines && at < len(seen) {
+				seen[at]++
+			}
+		}
+		return nil
+	})
+	for _, n := range seen {
+		if n == 0 {
+			r.Lost++
+		}
+		r.Doubled += max(0, n-1)
+	}
+	if err != nil {
+		return fmt.Errorf("read back %s: %w", at.URL(), err)
+	}
+	return nil
+}
