@@ -94,9 +94,13 @@ func count(args []string) error {
 			}
 		}()
 	}
+	f, err := os.Create(filepath.Join(folder, "count"+strconv.Itoa(depth)))
+	if err != nil {
+		return err
+	}
 	for {
-		name := filepath.Join(folder, "count"+strconv.Itoa(depth))
-		if err := os.WriteFile(name, []byte(strconv.FormatInt(n.Load(), 10)), 0o600); err != nil {
+		// Always as long as the one before: nobody must see half of it.
+		if _, err := f.WriteAt(fmt.Appendf(nil, "%020d", n.Load()), 0); err != nil {
 			return err
 		}
 		time.Sleep(2 * time.Millisecond)
