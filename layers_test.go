@@ -59,6 +59,7 @@ var layers = []row{
 	{prefix: "emulator/invokeapi", tests: []string{sdk, sdkCredentials, sdkLambda, smithy}},
 	{prefix: "emulator/sandbox", modules: []string{xsys}},
 	{prefix: "emulator/fault"},
+	{prefix: "emulator/client", project: []string{"emulator"}},
 	{prefix: "emulator/account", project: []string{"emulator"}},
 
 	{prefix: "deploy"},

@@ -65,7 +65,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	s.introduce(running.Notices())
-	load := newLoad(running.Endpoint(), c.Orders)
+	load := newLoad(running, c.Orders)
 	load.run(ctx, func() { s.progress(load) })
 	// Ctrl-C ends the load, not the delivery.
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)

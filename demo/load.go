@@ -1,16 +1,15 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"slipstream/demo/functions/shop"
+	"slipstream/emulator"
+	"slipstream/emulator/client"
 )
 
 // progressEvery is how often the progress is shown.
@@ -18,9 +17,8 @@ const progressEvery = 250 * time.Millisecond
 
 // load places orders at checkout, parallel at once.
 type load struct {
-	url    string
+	lambda *emulator.Lambda
 	orders int // 0: no end
-	client *http.Client
 
 	next     atomic.Int64
 	placed   atomic.Int64 // answered, with or without an error
@@ -28,10 +26,7 @@ type load struct {
 	broken   atomic.Int64 // not answered by the function at all
 }
 
-func newLoad(endpoint string, orders int) *load {
-	return &load{url: endpoint + "/2015-03-31/functions/checkout/invocations", orders: orders,
-		client: &http.Client{Timeout: 2 * timeout}}
-}
+func newLoad(l *emulator.Lambda, orders int) *load { return &load{lambda: l, orders: orders} }
 
 // run ends when all orders are placed, or with ctx after those under way.
 func (l *load) run(ctx context.Context, progress func()) {
@@ -67,18 +62,14 @@ func (l *load) run(ctx context.Context, progress func()) {
 // place sends one order. It is not bound to the user's patience: an order that
 // is under way is finished, so that its lines are counted.
 func (l *load) place(o shop.Order) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
+	defer cancel()
 	event, _ := json.Marshal(o) // two integers
-	response, err := l.client.Post(l.url, "application/json", bytes.NewReader(event))
-	if err != nil {
-		l.broken.Add(1)
-		return
-	}
-	_, err = io.Copy(io.Discard, response.Body)
-	_ = response.Body.Close() // read to its end
+	result, err := client.Invoke(ctx, l.lambda, "checkout", event)
 	switch {
-	case err != nil || response.StatusCode != http.StatusOK:
+	case err != nil:
 		l.broken.Add(1)
-	case response.Header.Get("X-Amz-Function-Error") != "":
+	case result.FunctionError != "":
 		l.declined.Add(1)
 	}
 	l.placed.Add(1)

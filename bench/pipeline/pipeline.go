@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,6 +17,7 @@ import (
 	"slipstream/demo/objects"
 	"slipstream/deploy/layer"
 	"slipstream/emulator"
+	"slipstream/emulator/client"
 )
 
 // Scenario is what the function does.
@@ -127,7 +127,13 @@ func play(ctx context.Context, config emulator.Config, s Scenario) error {
 		return err
 	}
 	for i := range s.Invocations {
-		if err = invoke(ctx, running.Endpoint(), i+1, s); err != nil {
+		event := fmt.Appendf(nil, `{"id":%d,"lines":%d,"bytes":%d}`, i+1, s.Lines, s.LineBytes)
+		var result emulator.Result
+		if result, err = client.Invoke(ctx, running, "bench", event); err != nil {
+			break
+		}
+		if result.FunctionError != "" {
+			err = fmt.Errorf("invocation %d: %s", i+1, result.Payload)
 			break
 		}
 	}
@@ -135,24 +141,6 @@ func play(ctx context.Context, config emulator.Config, s Scenario) error {
 		err = e
 	}
 	return err
-}
-
-func invoke(ctx context.Context, endpoint string, id int, s Scenario) error {
-	event := fmt.Appendf(nil, `{"id":%d,"lines":%d,"bytes":%d}`, id, s.Lines, s.LineBytes)
-	url := endpoint + "/2015-03-31/functions/bench/invocations"
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(event))
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("invocation %d: %w", id, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK || response.Header.Get("X-Amz-Function-Error") != "" {
-		return fmt.Errorf("invocation %d: %s, %s", id, response.Status, response.Header.Get("X-Amz-Function-Error"))
-	}
-	return nil
 }
 
 // numbered finds the number that the function gives each line.

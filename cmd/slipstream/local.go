@@ -75,7 +75,7 @@ func runLocal(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	for _, notice := range running.Notices() {
 		fmt.Fprintln(stderr, "notice:", notice)
 	}
-	err = l.drive(ctx, running.Endpoint(), stdout, stderr)
+	err = l.drive(ctx, running, stdout, stderr)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	err = errors.Join(err, running.Shutdown(ending))
@@ -84,11 +84,11 @@ func runLocal(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 }
 
 // drive invokes, or lets others invoke until the user has enough.
-func (l *local) drive(ctx context.Context, endpoint string, stdout, stderr io.Writer) error {
+func (l *local) drive(ctx context.Context, running *emulator.Lambda, stdout, stderr io.Writer) error {
 	if l.invoke > 0 {
-		return invokeMany(ctx, endpoint, l.function.Name, l.payload, l.invoke, l.function.Concurrency, stdout)
+		return invokeMany(ctx, running, l.function.Name, l.payload, l.invoke, l.function.Concurrency, stdout)
 	}
-	fmt.Fprintf(stderr, "Invoke API of %s on %s, Ctrl-C ends\n", l.function.Name, endpoint)
+	fmt.Fprintf(stderr, "Invoke API of %s on %s, Ctrl-C ends\n", l.function.Name, running.Endpoint())
 	<-ctx.Done()
 	return nil
 }

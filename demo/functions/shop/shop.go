@@ -31,6 +31,10 @@ const (
 // maxAnswer bounds what is read of another function's answer.
 const maxAnswer = 1 << 20
 
+// throttled is the wait before a throttled call is tried again; the function's
+// timeout bounds the tries.
+const throttled = 2 * time.Millisecond
+
 // Order is what a customer wants. Its number decides what goes wrong with it.
 type Order struct {
 	Number int `json:"number"`
@@ -110,33 +114,48 @@ func (s *Shop) write(encode func(line string) []byte) {
 	}
 }
 
-// Call invokes another function with the order and waits for its answer. A
-// function that fails is an error with that function's words.
+// Call invokes another function with the order and waits for its answer, with
+// further tries while that one is throttled, as an SDK does. A function that
+// fails is an error with that function's words.
 func (s *Shop) Call(ctx context.Context, function string, o Order) (Answer, error) {
 	var answer Answer
-	text, err := json.Marshal(o)
+	event, err := json.Marshal(o)
 	if err != nil {
 		return answer, err
 	}
+	for {
+		status, body, err := s.post(ctx, function, event)
+		switch {
+		case err != nil:
+			return answer, fmt.Errorf("invoke %s: %w", function, err)
+		case status == http.StatusTooManyRequests:
+			time.Sleep(throttled)
+			continue
+		case status != http.StatusOK:
+			return answer, fmt.Errorf("invoke %s: %s", function, body)
+		}
+		if err := json.Unmarshal(body, &answer); err != nil {
+			return answer, fmt.Errorf("invoke %s: read its answer: %w", function, err)
+		}
+		return answer, nil
+	}
+}
+
+// post gives the status and body of one try; a function's error is a 500.
+func (s *Shop) post(ctx context.Context, function string, event []byte) (int, []byte, error) {
 	url := s.invoke + "/2015-03-31/functions/" + function + "/invocations"
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(event))
 	if err != nil {
-		return answer, err
+		return 0, nil, err
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return answer, fmt.Errorf("invoke %s: %w", function, err)
+		return 0, nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	switch {
-	case err != nil:
-		return answer, fmt.Errorf("invoke %s: %w", function, err)
-	case response.StatusCode != http.StatusOK || response.Header.Get("X-Amz-Function-Error") != "":
-		return answer, fmt.Errorf("invoke %s: %s: %s", function, response.Status, body)
+	if response.Header.Get("X-Amz-Function-Error") != "" {
+		return http.StatusInternalServerError, body, err
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return answer, fmt.Errorf("invoke %s: read its answer: %w", function, err)
-	}
-	return answer, nil
+	return response.StatusCode, body, err
 }

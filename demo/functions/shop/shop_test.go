@@ -40,9 +40,14 @@ func TestAMissingLedgerIsAnError(t *testing.T) {
 }
 
 func TestCall(t *testing.T) {
+	busy := 2
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/2015-03-31/functions/payment/invocations":
+			if busy--; busy >= 0 {
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
 			_, _ = w.Write([]byte(`{"order":7,"status":"paid"}`))
 		case "/2015-03-31/functions/broken/invocations":
 			w.Header().Set("X-Amz-Function-Error", "Unhandled")
