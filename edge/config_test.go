@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipstream/edge/flush"
 	"slipstream/telemetry"
 )
 
@@ -176,6 +177,39 @@ func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error tells the secret: %v", raw, err)
+		}
+	}
+}
+
+func TestOpenDestination(t *testing.T) {
+	c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "x", "NAME": "logs"}))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	tests := map[string]laneConfig{
+		"s3://${env:NAME}/p?region=eu-west-1": {
+			name: "s3://${env:NAME}/p", encoding: "gzip", limits: flush.Limits{Bytes: 1 << 20, Age: 20 * time.Second},
+		},
+		"otlp+http://h:4318?types=function&compression=none&batch_age_ms=7&batch_invokes=2": {
+			name: "otlp+http://h:4318", types: []string{"function"},
+			limits: flush.Limits{Bytes: 256 << 10, Invokes: 2, Age: 7 * time.Millisecond},
+		},
+		"file:///tmp?compression=zstd&batch_bytes=9": {
+			name: "file:///tmp", encoding: "zstd", limits: flush.Limits{Bytes: 9, Age: 20 * time.Second},
+		},
+	}
+	for raw, want := range tests {
+		lane, to, err := openDestination(&c, raw, &telemetry.Resource{EnvironmentID: "e"})
+		if err != nil || to == nil {
+			t.Fatalf("%s: %v", raw, err)
+		}
+		want.environment, want.sendTimeout = "e", 5*time.Second
+		if diff := cmp.Diff(want, lane, cmp.AllowUnexported(laneConfig{}), cmpopts.EquateEmpty(),
+			cmpopts.IgnoreFields(laneConfig{}, "encoder")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", raw, diff)
+		}
+		if lane.wants("platform.start") != (len(want.types) == 0) || !lane.wants("function") {
+			t.Errorf("%s: wants the wrong types", raw)
 		}
 	}
 }

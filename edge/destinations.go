@@ -191,7 +191,7 @@ func laneOptions(q url.Values, lane *laneConfig) error {
 
 // wants tells whether the lane takes records of an event type.
 func (c *laneConfig) wants(eventType string) bool {
-	if c.types == nil {
+	if len(c.types) == 0 {
 		return true
 	}
 	kind, _, _ := strings.Cut(eventType, ".")
