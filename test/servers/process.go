@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type process struct {
 	args   []string
 	ready  string // URL that answers anything once the server is up
 	cmd    *exec.Cmd
+	ended  chan struct{} // closed when cmd is gone
 	output output
 }
 
@@ -34,7 +36,7 @@ func (p *process) start(t testing.TB) {
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	dieWithParent(p.cmd)
-	if err := p.cmd.Start(); err != nil {
+	if err := p.launch(); err != nil {
 		t.Fatalf("servers: %v", err)
 	}
 	t.Cleanup(p.stop)
@@ -52,13 +54,31 @@ func (p *process) start(t testing.TB) {
 	}
 }
 
+// launch starts the server from a thread that lives as long as the server. The
+// kernel's "die with the parent" means the parent's thread, and a thread that
+// the emulator has used for a namespace ends before the test does.
+func (p *process) launch() error {
+	cmd, started, ended := p.cmd, make(chan error), make(chan struct{})
+	p.ended = ended
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // killed: that is how every server ends
+		}
+	}()
+	return <-started
+}
+
 // stop kills the server, as an outage would.
 func (p *process) stop() {
 	if p.cmd == nil {
 		return
 	}
 	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
+	<-p.ended
 	p.cmd = nil
 }
 
