@@ -42,6 +42,9 @@ type Destination interface {
 	Close() error
 }
 
+// ErrClosed is the cause of a Send's Error after Close.
+var ErrClosed = errors.New("the destination is closed")
+
 // Error is a failed Send: what was tried, where, why, whether trying again can
 // help, and what the user may do about it.
 type Error struct {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -83,7 +82,7 @@ type Response struct {
 // hold the URL, which may carry secrets.
 func (c *HTTPClient) Do(ctx context.Context, r *http.Request) (*Response, error) {
 	if c.closed.Err() != nil {
-		return nil, os.ErrClosed
+		return nil, ErrClosed
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,7 +95,7 @@ func (c *HTTPClient) Do(ctx context.Context, r *http.Request) (*Response, error)
 			err = wrapped.Err
 		}
 		if c.closed.Err() != nil {
-			err = os.ErrClosed
+			err = ErrClosed
 		}
 		return nil, err
 	}
@@ -156,8 +155,6 @@ func NoAnswer(op, target string, err error) *Error {
 	var name x509.HostnameError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.Is(err, os.ErrClosed):
-		e.Err = fmt.Errorf("the destination is closed: %w", err)
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		e.Hint = "no answer in time; check that the network lets the function reach it"
 	case errors.As(err, &dns):

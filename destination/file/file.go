@@ -31,8 +31,9 @@ type Config struct {
 func Parse(rawURL string) (Config, error) {
 	var c Config
 	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme != "file" || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) {
-		return c, fmt.Errorf("read file destination %q: no absolute folder (write file:///folder)", rawURL)
+	if err != nil || u.Scheme != "file" || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) ||
+		u.Fragment != "" {
+		return c, fmt.Errorf("read file destination %q: no absolute folder (write file:///folder, # as %%23)", rawURL)
 	}
 	c.Dir = filepath.Clean(u.Path)
 	query, err := url.ParseQuery(u.RawQuery)
@@ -79,7 +80,7 @@ func (f *Folder) Close() error {
 // a reader sees all of it or nothing. A batch that is there already is taken.
 func (f *Folder) Send(ctx context.Context, b *destination.Batch) error {
 	if f.closed.Load() {
-		return f.fault(os.ErrClosed, "the destination is closed")
+		return f.fault(destination.ErrClosed, "")
 	}
 	if err := ctx.Err(); err != nil {
 		return f.fault(err, "")

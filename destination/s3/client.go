@@ -12,7 +12,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
-	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -150,5 +150,5 @@ func setBody(req *http.Request, body []byte) {
 
 // target names the destination in errors.
 func (c *Client) target() string {
-	return (&url.URL{Scheme: "s3", Host: c.config.Bucket, Path: "/" + c.config.Prefix}).String()
+	return strings.TrimSuffix("s3://"+c.config.Bucket+"/"+c.config.Prefix, "/")
 }

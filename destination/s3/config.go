@@ -49,6 +49,8 @@ func Parse(rawURL string, getenv func(string) string) (Config, error) {
 		return c, errors.New("read S3 destination: the bucket is missing (write s3://bucket/prefix)")
 	case u.User != nil || strings.Trim(strings.ToLower(c.Bucket), "abcdefghijklmnopqrstuvwxyz0123456789.-_") != "":
 		return c, errors.New("read S3 destination: that is no bucket's name (write s3://bucket/prefix)")
+	case u.Fragment != "":
+		return c, errors.New("read S3 destination: the URL holds a # (write it as %23)")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -1,0 +1,63 @@
+package s3
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"slipstream/destination"
+	"slipstream/destination/conformance"
+	"slipstream/test/servers"
+)
+
+// environment makes a getenv of NAME=value pairs, the first one winning.
+func environment(pairs ...string) func(string) string {
+	return func(name string) string {
+		for _, pair := range pairs {
+			if value, ok := strings.CutPrefix(pair, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+// dial makes a client for a bucket, configured as a user would.
+func dial(t *testing.T, rawURL string, env ...string) *Client {
+	t.Helper()
+	c, err := Parse(rawURL, environment(env...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Layout.Function, c.Layout.Extension = "shop", ".ndjson"
+	client := New(c)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func TestConformance(t *testing.T) {
+	server := servers.StartS3(t)
+	env := server.Env()
+	getenv := environment(env...)
+	stories := 0
+	conformance.Run(t, func(t *testing.T) conformance.Case {
+		stories++
+		bucket := fmt.Sprintf("story-%d", stories)
+		server.CreateBucket(t, bucket)
+		return conformance.Case{
+			New: func(t *testing.T, front string) destination.Destination {
+				return dial(t, "s3://"+bucket+"/a%20prefix/ü?endpoint="+url.QueryEscape(front), env...)
+			},
+			Backend: server.Endpoint,
+			Delivered: func(t *testing.T) (bodies [][]byte) {
+				for _, key := range server.List(t, bucket, "") {
+					bodies = append(bodies, server.Get(t, bucket, key).Body)
+				}
+				return bodies
+			},
+			Permanent: []int{413},
+			Secrets:   []string{getenv("AWS_SECRET_ACCESS_KEY")},
+		}
+	})
+}
