@@ -20,6 +20,7 @@ import (
 	"slipstream/deploy/layer"
 	"slipstream/emulator"
 	"slipstream/emulator/account"
+	"slipstream/emulator/fault"
 )
 
 const (
@@ -90,6 +91,7 @@ type stage struct {
 	files   string
 	bucket  *objects.Bucket // nil without an S3 server
 	binary  map[string]string
+	faults  []fault.Rule
 	book    *account.Book
 	began   time.Time
 	ticks   int // of the progress
@@ -98,8 +100,23 @@ type stage struct {
 // functions are the shop's, in the order in which an order meets them.
 var functions = []string{"checkout", "inventory", "payment"}
 
+// logFormat shows both: JSON lines arrive as objects from a function with JSON,
+// as text from the others.
+var logFormat = map[string]string{"payment": "JSON"}
+
+// platformFaults are what the platform does wrong on purpose: it loses an
+// answer and posts the same records again, and it posts late.
+var platformFaults = []string{"telemetry:duplicate,every=7", "telemetry:delay=80ms,every=5"}
+
 func (s *stage) prepare(ctx context.Context) (err error) {
 	s.ledger, s.files = filepath.Join(s.scratch, "ledger"), s.Output
+	for _, text := range platformFaults {
+		rule, err := fault.Parse(text)
+		if err != nil {
+			return err
+		}
+		s.faults = append(s.faults, rule)
+	}
 	if s.files == "" {
 		s.files = filepath.Join(s.scratch, "files")
 	} else if s.files, err = filepath.Abs(filepath.Join(s.files, s.began.UTC().Format("20060102T150405"))); err != nil {
@@ -136,11 +153,11 @@ func (s *stage) emulator() emulator.Config {
 	if s.bucket != nil {
 		maps.Copy(env, s.bucket.Variables())
 	}
-	c := emulator.Config{Freeze: true, Observe: s.book.Observe(), Binds: []string{s.ledger, s.files}}
+	c := emulator.Config{Freeze: true, Observe: s.book.Observe(), Binds: []string{s.ledger, s.files}, Faults: s.faults}
 	for _, name := range functions {
 		c.Functions = append(c.Functions, emulator.Function{
 			Name: name, Command: []string{s.binary[name]}, Env: env, Extensions: []string{s.Extension},
-			MemoryMB: memoryMB, Timeout: timeout, Concurrency: parallel,
+			MemoryMB: memoryMB, Timeout: timeout, Concurrency: parallel, LogFormat: logFormat[name],
 		})
 	}
 	return c

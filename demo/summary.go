@@ -3,11 +3,15 @@ package demo
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
 // plainEvery is how often the progress is a new line where it cannot be redrawn.
 const plainEvery = 20 // times progressEvery: 5 s
+
+// sampleBytes is how much is shown of a delivered line.
+const sampleBytes = 320
 
 const (
 	green = "\x1b[32m"
@@ -32,6 +36,7 @@ func (s *stage) introduce(notices []string) {
 	} else {
 		s.print("  S3 server  none at hand: set AWS_ENDPOINT_URL_S3, or let `make tools` build one\n")
 	}
+	s.print("  faults     %s, on purpose\n", strings.Join(platformFaults, " and "))
 	for _, n := range notices {
 		s.print("  notice     %s\n", n)
 	}
@@ -99,7 +104,7 @@ func (s *stage) summarize(l *load, tallies []Tally) error {
 	o := tallies[len(tallies)-1].Sample // all places have the same lines
 	s.print("  %s (%.1f kB)\n", o.Name, float64(o.Bytes)/1000)
 	for _, line := range o.Lines {
-		s.print("    %s\n", line)
+		s.print("    %s\n", shorten(line))
 	}
 	s.print("\n")
 	if n := l.broken.Load(); n > 0 {
@@ -111,6 +116,14 @@ func (s *stage) summarize(l *load, tallies []Tally) error {
 	}
 	s.print("%s\n", s.paint(green, fmt.Sprintf("Every line of %d invocations was delivered exactly once.", cost.Invocations)))
 	return nil
+}
+
+// shorten keeps a line on a screen or two.
+func shorten(line string) string {
+	if len(line) <= sampleBytes {
+		return line
+	}
+	return strings.ToValidUTF8(line[:sampleBytes], "") + "…"
 }
 
 func (s *stage) paint(color, text string) string {
