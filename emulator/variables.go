@@ -49,6 +49,9 @@ func (e *environment) variables() (runtime, extension []string) {
 	if f.LogFormat == "JSON" {
 		reserved["AWS_LAMBDA_LOG_LEVEL"] = "INFO"
 	}
+	if f.Env["AWS_ACCESS_KEY_ID"] != "" { // credentials are a set: ours must not complete the customer's
+		delete(defaults, "AWS_SESSION_TOKEN")
+	}
 	all := map[string]string{}
 	for _, layer := range []map[string]string{defaults, f.Env, reserved} {
 		for name, value := range layer {

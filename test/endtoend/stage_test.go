@@ -24,6 +24,7 @@ import (
 
 	"slipstream/deploy/layer"
 	"slipstream/emulator"
+	"slipstream/emulator/client"
 	"slipstream/emulator/fault"
 	"slipstream/test/servers"
 )
@@ -69,10 +70,21 @@ func (l *logBook) others() string {
 	return b.String()
 }
 
-// program builds one of the tree's programs.
+// programs are built once for all tests.
+var programs = map[string]func() (string, error){
+	ours:   sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), ours, runtime.GOARCH) }),
+	writer: sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), writer, runtime.GOARCH) }),
+}
+
+const (
+	ours   = "./cmd/slipstream-extension"
+	writer = "./test/endtoend/writer"
+)
+
+// program gives the path of one of the tree's programs.
 func program(t *testing.T, pkg string) string {
 	t.Helper()
-	path, err := layer.Program(t.Context(), pkg, runtime.GOARCH)
+	path, err := programs[pkg]()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +105,11 @@ func (p play) start(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{recorder: emulator.NewRecorder(256 << 20), log: &logBook{}}
 	f := emulator.Function{
-		Name: "shop", Command: []string{program(t, "./test/endtoend/writer")}, Env: p.env, MemoryMB: 1769,
+		Name: "shop", Command: []string{program(t, writer)}, Env: p.env, MemoryMB: 1769,
 		Timeout: time.Minute, Extensions: p.extensions,
 	}
 	if f.Extensions == nil {
-		f.Extensions = []string{program(t, "./cmd/slipstream-extension")}
+		f.Extensions = []string{program(t, ours)}
 	}
 	config := emulator.Config{Freeze: true, LogWriter: s.log, Observe: s.recorder.Observe()}
 	for _, text := range p.faults {
@@ -147,7 +159,7 @@ func (s *stage) invoke(t *testing.T, event string) emulator.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	result, err := s.Invoke(ctx, "shop", []byte(event))
+	result, err := client.Invoke(ctx, s.Lambda, "shop", []byte(event))
 	if err != nil {
 		t.Fatal(err)
 	}
