@@ -38,7 +38,8 @@ func (m machine) chooseFreezer(s *Sandbox) freezer {
 			return &freezerV1{group: g, parent: &group{dir: h.base}, pids: s.pidsLocked}
 		}
 	}
-	s.notice("no cgroup freezer: freezing by SIGSTOP, which the processes' parents can see (%v)", err)
+	s.notice("no cgroup freezer: freezing by SIGSTOP, which parents of processes can see; a process that leaves its "+
+		"process group may be missed (%v)", err)
 	return freezerSignal{pids: s.pidsLocked}
 }
 

@@ -40,7 +40,8 @@ type Command struct {
 
 // Process is a started Command with all that it starts itself. When it ends,
 // the rest of its process group is killed; when the sandbox's last one ends,
-// whatever is left in the sandbox is.
+// whatever is left in the sandbox is. Without control groups a descendant that
+// has left the process group is found only if the end comes by Signal or Kill.
 type Process struct {
 	sandbox *Sandbox
 	process *os.Process
@@ -48,9 +49,10 @@ type Process struct {
 	done    chan struct{}
 	maxRSS  int64 // seen so far; under sandbox.mu
 
-	mu    sync.Mutex
-	ended bool // its number may belong to another
-	exit  Exit
+	mu     sync.Mutex
+	ended  bool // its number may belong to another
+	exit   Exit
+	strays []int // descendants seen before a signal, where no group holds them
 }
 
 // Exit is how a process ended.
@@ -177,6 +179,9 @@ func (p *Process) wait() {
 	}
 	p.mu.Lock()
 	_ = syscall.Kill(-p.process.Pid, syscall.SIGKILL) // nobody left is fine
+	for _, pid := range p.strays {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // the same
+	}
 	p.ended = true
 	state, err := p.process.Wait()
 	p.mu.Unlock()
@@ -245,6 +250,9 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	defer p.mu.Unlock()
 	if p.ended {
 		return fmt.Errorf("signal process %d: %w", p.process.Pid, os.ErrProcessDone)
+	}
+	if p.sandbox.groups.main() == nil {
+		p.strays = related([]int{p.process.Pid})
 	}
 	if err := syscall.Kill(-p.process.Pid, sig); err != nil {
 		return fmt.Errorf("signal process group %d: %w", p.process.Pid, err)
