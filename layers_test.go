@@ -73,6 +73,7 @@ var layers = []row{
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects"}},
 	{prefix: "bench/emptyextension"},
+	{prefix: "bench/function", modules: []string{lambdaGo}},
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}, modules: []string{lambdaGo, compress, testscript},
 		tests: []string{"edge", "intake", "destination", "wire", sdk, sdkCredentials, sdkS3, sdkLambda, otel, xsys}},
 }

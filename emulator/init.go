@@ -104,7 +104,7 @@ func (e *environment) startRuntime(l *life) *failure {
 	command := e.function.Command
 	path, err := findCommand(command[0], e.function.TaskDir)
 	if err == nil {
-		err = e.launch(l, "", sandbox.Command{Path: path, Args: command[1:], Env: variables, Dir: e.function.TaskDir})
+		err = e.launch(l, "", sandbox.Command{Path: path, Args: command, Env: variables, Dir: e.function.TaskDir})
 	}
 	if err != nil {
 		l.fail(&failure{errorType: "Runtime.InvalidEntrypoint", cause: err.Error()})
@@ -134,16 +134,15 @@ func (e *environment) launch(l *life, name string, command sandbox.Command) erro
 	if name != "" {
 		source = "extension"
 	}
-	out := output{e.hub.Output(source), &lineWriter{to: e.log}}
-	errs := output{e.hub.Output(source), &lineWriter{to: e.log}}
-	command.Stdout, command.Stderr = out, errs
+	out := &output{e.hub.Output(source), &lineWriter{to: e.log}}
+	command.Stdout, command.Stderr = out, out // one stream, so that the order stays
 	started, err := e.sandbox.Start(command)
 	if err != nil {
 		return err
 	}
 	p := &process{Process: started, name: name, ended: make(chan struct{})}
 	l.add(p)
-	e.watching.Go(func() { e.watch(l, p, out, errs) })
+	e.watching.Go(func() { e.watch(l, p, out) })
 	return nil
 }
 
@@ -159,12 +158,10 @@ func (l *life) add(p *process) {
 
 // watch deals with a process's end: its last lines, the observers, and, outside
 // Shutdown, the failure that it is.
-func (e *environment) watch(l *life, p *process, outputs ...io.Closer) {
+func (e *environment) watch(l *life, p *process, out io.Closer) {
 	defer close(p.ended)
 	<-p.Done()
-	for _, out := range outputs {
-		_ = out.Close()
-	}
+	_ = out.Close()
 	if observe := e.lambda.cfg.Observe.ProcessEnd; observe != nil {
 		exit := p.Exit()
 		observe(ProcessEnd{Function: e.function.Name, Environment: e.logStream, Extension: p.name, ExitCode: exit.Code,

@@ -191,6 +191,7 @@ func (e *environment) runtimeDone(inv *invocation, f *failure) {
 		Tracing: newTracing(inv.TraceID), Spans: spans,
 		Metrics: runtimeMetrics{milliseconds(r.RuntimeDuration), r.ProducedBytes}}, f == nil)
 	e.hub.Platform("platform.end", time.Now(), endRecord{inv.RequestID})
+	e.log.runtimeDone(inv.RequestID)
 }
 
 // reply is the runtime's answer, if there is one.

@@ -100,8 +100,11 @@ func (l *functionLog) start(requestID string) {
 	l.text("START RequestId: %s Version: %s", requestID, version)
 }
 
+func (l *functionLog) runtimeDone(requestID string) {
+	l.text("END RequestId: %s", requestID)
+}
+
 func (l *functionLog) report(r Report, memoryMB int, f *failure) {
-	l.text("END RequestId: %s", r.RequestID)
 	var init string
 	if r.ColdStart && r.Init > 0 {
 		init = fmt.Sprintf("Init Duration: %.2f ms\t", milliseconds(r.Init))
@@ -157,12 +160,12 @@ func (w *lineWriter) Close() error {
 // output sends what a process writes to the telemetry and to the log.
 type output struct{ telemetry, log io.WriteCloser }
 
-func (o output) Write(b []byte) (int, error) {
+func (o *output) Write(b []byte) (int, error) {
 	_, _ = o.telemetry.Write(b)
 	return o.log.Write(b)
 }
 
-func (o output) Close() error {
+func (o *output) Close() error {
 	_ = o.telemetry.Close()
 	return o.log.Close()
 }

@@ -21,12 +21,12 @@ type pool struct {
 	stop     context.CancelFunc
 	stopped  context.Context // ends when close begins
 
-	mu       sync.Mutex
-	all      map[*environment]bool
-	idle     []*environment // the most recently used last
-	starting int            // environments that are being made
-	waiters  []chan struct{}
-	closed   bool
+	mu      sync.Mutex
+	all     map[*environment]bool
+	idle    []*environment // the most recently used last
+	counted int            // environments that count as concurrency: not those in Shutdown
+	waiters []chan struct{}
+	closed  bool
 }
 
 func newPool(l *Lambda, f *readyFunction) *pool {
@@ -95,19 +95,19 @@ func (p *pool) acquire() (*environment, error) {
 		p.mu.Unlock()
 		return e, nil
 	}
-	if len(p.all)+p.starting >= p.function.Concurrency {
+	if p.counted >= p.function.Concurrency {
 		p.mu.Unlock()
 		return nil, invokeapi.Throttled()
 	}
-	p.starting++
+	p.counted++
 	p.mu.Unlock()
 
 	e, err := newEnvironment(p.lambda, p.function, p.lambda.addresses.number())
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.starting--
 	if err != nil {
+		p.counted--
 		p.wake()
 		return nil, err
 	}
@@ -174,6 +174,8 @@ func (p *pool) expire(e *environment) {
 		return
 	}
 	p.idle = slices.Delete(p.idle, i, i+1)
+	p.counted--
+	p.wake()
 	p.work.Add(1)
 	p.mu.Unlock()
 	defer p.work.Done()
@@ -186,7 +188,6 @@ func (p *pool) retire(e *environment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.all, e)
-	p.wake()
 }
 
 // warm makes environments and runs their Init, all at once.

@@ -18,10 +18,11 @@ func (g Goal) Met(value float64) bool { return value <= g.AtMost }
 // Goals is every budget of the project.
 func Goals() []Goal {
 	return []Goal{
-		{"start_ratio", 1.5, "x", 0, "2026-11-20", "each millisecond before next is cold start"},
-		{"binary_size", 9.5, "MB", 0, "2026-11-20", "Lambda reads the file before it runs"},
-		{"layer_size", 4, "MB", 0, "2026-11-20", "Lambda downloads and unzips it at each cold start"},
-		{"peak_memory", 16, "MiB", 0, "2026-11-20", "the function pays for the memory; 50 x 100 lines to S3"},
+		{"start_ratio", 1.5, "x", 1.22, "2026-11-20", "each millisecond before next is cold start"},
+		{"binary_size", 9.5, "MB", 7.64, "2026-11-20", "Lambda reads the file before it runs"},
+		{"layer_size", 4, "MB", 3.26, "2026-11-20", "Lambda downloads and unzips it at each cold start"},
+		{"50x100/file/peak_memory", 16, "MiB", 11.5, "2026-11-20", "the function pays for the memory"},
+		{"50x100/s3/peak_memory", 16, "MiB", 11.9, "2026-11-20", "the function pays for the memory"},
 		{"lines_lost", 0, "lines", 0, "2026-11-20", "promise 2: nothing lost"},
 		{"lines_doubled", 0, "lines", 0, "2026-11-20", "promise 2: nothing doubled"},
 	}

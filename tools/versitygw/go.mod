@@ -1,3 +1,8 @@
+// The S3 server of the tests, pinned in a module of its own so that its hundred
+// dependencies stay out of the project's. From the top of the tree:
+//
+//	CGO_ENABLED=0 go build -C tools/versitygw -trimpath -ldflags "-s -w" -o ../../.cache/bin/versitygw \
+//		github.com/versity/versitygw/cmd/versitygw
 module slipstream/tools/versitygw
 
 go 1.26.8

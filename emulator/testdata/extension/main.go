@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -61,8 +62,13 @@ func main() {
 	if p.ExitInit != nil {
 		os.Exit(*p.ExitInit)
 	}
-	for !p.NoNext {
-		react(p, next())
+	for last := ""; !p.NoNext; {
+		e := next()
+		if e.EventType == "SHUTDOWN" && (p.Telemetry || p.Logs) {
+			awaitLast(last)
+		}
+		react(p, e)
+		last = e.RequestID
 	}
 	time.Sleep(time.Hour)
 }
@@ -107,6 +113,9 @@ func register(p plan) {
 		"Lambda-Extension-Accept-Feature", "accountId")
 	id = header.Get("Lambda-Extension-Identifier")
 	say(fmt.Sprintf("registered %d %s", status, body))
+	if status != http.StatusOK {
+		os.Exit(3)
+	}
 }
 
 func next() event {
@@ -120,6 +129,29 @@ func next() event {
 	return e
 }
 
+// telemetry is all that has been received.
+var telemetry struct {
+	mu   sync.Mutex
+	text string
+}
+
+// awaitLast waits for the report of the last invocation, which comes in Shutdown
+// at the latest; without an invocation for a while.
+func awaitLast(requestID string) {
+	patience := time.Second
+	if requestID == "" {
+		patience /= 4
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		telemetry.mu.Lock()
+		_, after, _ := strings.Cut(telemetry.text, `"type":"platform.report","record":{"requestId":"`+requestID)
+		telemetry.mu.Unlock()
+		if after != "" && requestID != "" {
+			return
+		}
+	}
+}
+
 // subscribe receives telemetry on a port of its own; the emulator's observers
 // see what is delivered.
 func subscribe(logs bool) {
@@ -127,7 +159,10 @@ func subscribe(logs bool) {
 	check(err)
 	go func() {
 		_ = http.Serve(listener, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
+			body, _ := io.ReadAll(r.Body)
+			telemetry.mu.Lock()
+			defer telemetry.mu.Unlock()
+			telemetry.text += string(body)
 		}))
 	}()
 	path, version := "/2022-07-01/telemetry", "2022-12-13"

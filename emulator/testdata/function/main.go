@@ -20,8 +20,8 @@ import (
 type event struct {
 	Print    []string // lines
 	PrintMB  int      // lines of 1 KiB
-	Gate     string   // a URL to fetch: its server decides when to go on
 	Write    string   // NAME=TEXT, a file
+	Gate     string   // a URL to fetch: its server decides when to go on
 	AllocMB  int      // memory to touch
 	SleepMs  int
 	Exit     *int   // exit code
@@ -29,6 +29,7 @@ type event struct {
 	Size     int    // of the response, bytes
 	Stream   []string
 	Read     string // answer with this file's text
+	Call     string // answer with what the function of this name answers
 	Env      bool   // answer with the variables
 	Ticks    bool   // answer with the background counter
 	GateNext string // fetched after the response, before next
@@ -130,10 +131,10 @@ func handle(e event, header http.Header, body []byte, ticks int64) {
 	for range e.PrintMB {
 		fmt.Print(strings.Repeat(strings.Repeat("x", 1023)+"\n", 1024))
 	}
-	gate(e.Gate)
 	if name, text, ok := strings.Cut(e.Write, "="); ok {
 		check(os.WriteFile(name, []byte(text), 0o644))
 	}
+	gate(e.Gate)
 	if e.AllocMB > 0 {
 		hog := bytes.Repeat([]byte{1}, e.AllocMB<<20)
 		defer func() { _ = hog[0] }()
@@ -166,12 +167,24 @@ func answer(e event, header http.Header, body []byte, ticks int64) string {
 	case e.Read != "":
 		text, err := os.ReadFile(e.Read)
 		value = fmt.Sprint(string(text), err)
+	case e.Call != "":
+		return call(e.Call)
 	case e.Env:
 		value = os.Environ()
 	case e.Ticks:
 		value = ticks
 	}
 	text, err := json.Marshal(value)
+	check(err)
+	return string(text)
+}
+
+// call invokes another function of the same emulator.
+func call(name string) string {
+	resp, err := http.Post(os.Getenv("AWS_ENDPOINT_URL_LAMBDA")+"/2015-03-31/functions/"+name+"/invocations",
+		"application/json", strings.NewReader(`{"Env":true}`))
+	check(err)
+	text, err := io.ReadAll(resp.Body)
 	check(err)
 	return string(text)
 }
