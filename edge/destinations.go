@@ -69,7 +69,7 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 	}
 	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == u.Scheme })
 	if i < 0 {
-		return lane, nil, fmt.Errorf("unknown scheme %q (use s3, file, otlp+http or otlp+https)", u.Scheme)
+		return lane, nil, unknownScheme(u.Scheme)
 	}
 	if lane.limits.Bytes == 0 {
 		lane.limits.Bytes = schemes[i].batchBytes
@@ -79,6 +79,14 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 	}
 	to, err := schemes[i].open(u, c, res, &lane)
 	return lane, to, err
+}
+
+func unknownScheme(scheme string) error {
+	hint := "use s3, file, otlp+http or otlp+https"
+	if scheme == "" {
+		hint += "; the list ends a URL at a comma or space, within one write %2C or %20"
+	}
+	return fmt.Errorf("unknown scheme %q (%s)", scheme, hint)
 }
 
 // publicName is a URL without what may be secret: user, query and fragment.

@@ -3,6 +3,7 @@ package endtoend_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"slipstream/emulator"
 	"slipstream/test/servers"
 )
 
@@ -142,10 +144,11 @@ func (l lines) addOTLP(t *testing.T, request []byte) {
 // The platform loses answers, breaks connections and is slow: every line still
 // comes once.
 func TestUnreliablePlatform(t *testing.T) {
-	for _, rule := range []string{
-		"telemetry:duplicate,every=2", "telemetry:cut,every=3", "telemetry:delay=150ms,every=4", "next:delay=20ms,every=3",
+	for name, rule := range map[string]string{
+		"lost answers": "telemetry:duplicate,every=2", "broken connections": "telemetry:cut,every=3",
+		"late telemetry": "telemetry:delay=150ms,every=4", "late events": "next:delay=20ms,every=3",
 	} {
-		t.Run(rule, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := play{
 				env: map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + dir}, faults: []string{rule}, config: bind(dir),
@@ -153,6 +156,29 @@ func TestUnreliablePlatform(t *testing.T) {
 			s.run(t, 0, 12, 50, 100)
 			s.shutdown(t)
 			inFolder(t, dir).expect(t, 12, 50)
+		})
+	}
+}
+
+// However an invocation or the environment ends, what was written before
+// arrives once, and so does what the next environment writes.
+func TestEveryEnd(t *testing.T) {
+	for _, end := range []string{"error", "exit", "hang", "terminate"} {
+		t.Run(end, func(t *testing.T) {
+			dir := t.TempDir()
+			s := play{
+				env:      map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + dir},
+				function: func(f *emulator.Function) { f.Timeout = 3 * time.Second },
+				config:   bind(dir),
+			}.start(t)
+			s.run(t, 0, 2, 50, 100)
+			result := s.invoke(t, fmt.Sprintf(`{"id":2,"lines":50,"bytes":100,"end":%q}`, end))
+			if result.FunctionError == "" {
+				t.Errorf("the invocation did not fail: %s", result.Payload)
+			}
+			s.run(t, 3, 5, 50, 100)
+			s.shutdown(t)
+			inFolder(t, dir).expect(t, 5, 50)
 		})
 	}
 }
@@ -180,7 +206,10 @@ func TestRefusingDestinations(t *testing.T) {
 				_ = conn.Close()
 			}
 		},
-		"nothing": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"nothing": func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // or the server does not see the client go
+			<-r.Context().Done()
+		},
 	}
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {

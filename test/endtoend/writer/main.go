@@ -4,11 +4,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -20,7 +24,7 @@ type event struct {
 	Lines   int    `json:"lines"`    // how many
 	Bytes   int    `json:"bytes"`    // padding of each line
 	SleepMs int    `json:"sleep_ms"` // after the lines
-	End     string `json:"end"`      // "", "error", "exit" or "hang"
+	End     string `json:"end"`      // "", "error", "exit", "hang" or "terminate"
 }
 
 func handle(_ context.Context, e event) (map[string]int, error) {
@@ -40,10 +44,44 @@ func handle(_ context.Context, e event) (map[string]int, error) {
 		return nil, errors.New("no such order")
 	case "exit":
 		os.Exit(3)
+	case "terminate":
+		if err := terminate(); err != nil {
+			return nil, err
+		}
+		select {}
 	case "hang":
 		select {}
 	}
 	return map[string]int{"lines": e.Lines}, nil
+}
+
+// terminate sends SIGTERM to the extension: the other process of this execution
+// environment that knows the same Runtime API.
+func terminate() error {
+	api := []byte("AWS_LAMBDA_RUNTIME_API=" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "\x00")
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, name := range files {
+		pid, err := strconv.Atoi(strings.Split(name, "/")[2])
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		environ, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(environ, api) {
+			continue // gone, or of somebody else
+		}
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			return err
+		}
+		found++
+	}
+	if found != 1 {
+		return fmt.Errorf("%d extensions in %d processes", found, len(files))
+	}
+	return nil
 }
 
 func main() { lambda.Start(handle) }
