@@ -96,6 +96,23 @@ func appendValue(dst, body []byte) []byte {
 	return dst
 }
 
+// cutLineEnd takes an escaped "\n" or "\r\n" off the JSON string that dst ends
+// with: the platform keeps the one that ended the function's line.
+func cutLineEnd(dst []byte) []byte {
+	for _, letter := range []byte("nr") {
+		end := len(dst) - len(`n"`)
+		escapes := 0
+		for end-escapes > 0 && dst[end-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 || dst[end] != letter { // an even number is backslashes, then a letter
+			break
+		}
+		dst = append(dst[:end-1], '"')
+	}
+	return dst
+}
+
 // trimSpace takes JSON's white space off both ends.
 func trimSpace(b []byte) []byte {
 	for len(b) > 0 && isSpace(b[0]) {

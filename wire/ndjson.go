@@ -12,7 +12,8 @@ type ndjson struct {
 // function, version, environment, account_id, region, request_id, and message
 // for a record that is a JSON string or record for any other JSON value. A
 // column without a value is left out. The record's bytes are copied, never
-// decoded; each line ends in "\n" and holds no other line break.
+// decoded, but for the line end that the platform leaves on a message; each line
+// ends in "\n" and holds no other line break.
 func NDJSON(res *telemetry.Resource) Encoder {
 	e := &ndjson{}
 	for _, column := range []struct{ name, value string }{
@@ -42,10 +43,11 @@ func (e *ndjson) AppendLog(dst []byte, l *telemetry.Log) []byte {
 	}
 	if body := trimSpace(l.Body); len(body) > 0 && body[0] == '"' {
 		dst = append(dst, `,"message":`...)
+		dst = cutLineEnd(appendValue(dst, l.Body))
 	} else {
 		dst = append(dst, `,"record":`...)
+		dst = appendValue(dst, l.Body)
 	}
-	dst = appendValue(dst, l.Body)
 	return append(dst, "}\n"...)
 }
 

@@ -54,7 +54,7 @@ func (v *valueWriter) atEnd() bool { return v.d.Skip() == io.EOF }
 func (v *valueWriter) append(dst []byte, depth int) ([]byte, error) {
 	switch v.d.Next() {
 	case jx.String:
-		return v.appendString(dst)
+		return v.appendString(dst, depth)
 	case jx.Number:
 		return v.appendNumber(dst)
 	case jx.Bool:
@@ -79,11 +79,18 @@ func (v *valueWriter) append(dst []byte, depth int) ([]byte, error) {
 	return dst, errNoValue
 }
 
-func (v *valueWriter) appendString(dst []byte) ([]byte, error) {
+// appendString leaves out the end of a line that is the whole body.
+func (v *valueWriter) appendString(dst []byte, depth int) ([]byte, error) {
 	dst, m := openField(dst, fieldString, 0)
 	dst, err := v.d.StrAppend(dst)
 	if err != nil {
 		return dst, err
+	}
+	if depth == 0 && len(dst) > m.start && dst[len(dst)-1] == '\n' {
+		dst = dst[:len(dst)-1]
+		if len(dst) > m.start && dst[len(dst)-1] == '\r' {
+			dst = dst[:len(dst)-1]
+		}
 	}
 	return closeField(validFrom(dst, m.start), m), nil
 }
