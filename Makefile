@@ -10,7 +10,7 @@ FUZZTIME  ?= 10s
 RACE      ?= ./edge/... ./intake/... ./destination/... ./emulator/... ./test/...
 export CGO_ENABLED := 0
 
-.PHONY: help demo test test-go race fuzz lint bench build layer docs tools clean
+.PHONY: help demo test test-go packages race fuzz lint bench build layer docs tools clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -18,7 +18,7 @@ help: ## list these targets
 demo: ## the main job: three functions, load, faults, and the extension delivering every line
 	go run ./cmd/slipstream demo --once
 
-test: lint tools ## everything: lint, all tests, the race detector; installs what it needs in .cache/
+test: packages lint tools ## everything: lint, all tests, the race detector; installs what it needs in .cache/
 	@echo "== go test ./..."
 	go test -timeout 20m ./...
 	@$(MAKE) --no-print-directory race
@@ -35,6 +35,17 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 	else \
 		echo "== NOTICE: no C compiler here, so the race detector did not run; install gcc or clang"; \
 	fi
+
+packages: ## Debian packages that the tests use and the machine lacks: python3, a C compiler
+	@missing=(); \
+		command -v python3 >/dev/null || missing+=(python3); \
+		command -v gcc >/dev/null || command -v clang >/dev/null || missing+=(gcc libc6-dev); \
+		if [ $${#missing[@]} -gt 0 ]; then \
+			echo "== installing $${missing[*]}"; \
+			if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+				apt-get update -qq && apt-get install -qq -y --no-install-recommends "$${missing[@]}"; \
+			else echo "please install: $${missing[*]}"; fi; \
+		fi
 
 lint: $(BIN)/staticcheck ## gofmt, go vet and staticcheck; the architecture and style tests are in go test
 	@echo "== gofmt"
