@@ -26,12 +26,12 @@ test: packages lint tools ## everything: lint, all tests, the race detector; ins
 
 test-go: ## the quick loop: go vet and go test without the slow, real parts
 	go vet ./...
-	go test -short ./...
+	go test $$(go list ./... | grep -vE '/(test|bench|emulator)(/|$$)|/destination/(s3|otlp)$$')
 
 race: ## the concurrent packages under the race detector (needs a C compiler)
 	@if command -v "$${CC:-cc}" >/dev/null || command -v gcc >/dev/null; then \
 		echo "== go test -race $(RACE)"; \
-		CGO_ENABLED=1 go test -short -race -timeout 15m $(RACE); \
+		CGO_ENABLED=1 go test -race -timeout 15m $(RACE); \
 	else \
 		echo "== NOTICE: no C compiler here, so the race detector did not run; install gcc or clang"; \
 	fi
