@@ -136,7 +136,7 @@ func TestARealReceiverTakesEveryRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `[{"Body":{"stringValue":"plain\n"},"SeverityText":null},` +
+	const want = `[{"Body":{"stringValue":"plain"},"SeverityText":null},` +
 		`{"Body":{"kvlistValue":{"values":[{"key":"level","value":{"stringValue":"ERROR"}},` +
 		`{"key":"message","value":{"stringValue":"no"}},{"key":"n","value":{"arrayValue":{"values":` +
 		`[{"intValue":"1"},{"doubleValue":2.5},{}]}}}]}},"SeverityText":"ERROR"},` +
