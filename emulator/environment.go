@@ -93,6 +93,7 @@ func newEnvironment(l *Lambda, f *readyFunction, number int) (*environment, erro
 		Identify:  e.identify,
 		Dial:      e.dial,
 		Fault:     e.plan.Post,
+		Whole:     func() bool { return e.plan.Whole(time.Now()) },
 		Observe:   e.observeDelivery,
 	})
 	e.server = &http.Server{Handler: e.routes()}

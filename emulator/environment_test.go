@@ -82,8 +82,10 @@ func TestAddress(t *testing.T) {
 	if err := json.Unmarshal(s.invoke(`{"Env":true}`).Payload, &variables); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(variables, func(v string) bool { return strings.HasPrefix(v,
-		"AWS_LAMBDA_RUNTIME_API=127.0.0.77:") }) {
+	if !slices.ContainsFunc(variables, func(v string) bool {
+		return strings.HasPrefix(v,
+			"AWS_LAMBDA_RUNTIME_API=127.0.0.77:")
+	}) {
 		t.Errorf("variables: %q", variables)
 	}
 	s.stop()

@@ -150,7 +150,8 @@ func TestClientDoesNotWaitForExtensions(t *testing.T) {
 	s.open <- struct{}{}
 	s.settle()
 	r := s.recorder.Reports()[0]
-	if r.ExtensionOverhead <= 0 || r.Duration != r.RuntimeDuration+r.ExtensionOverhead || r.RuntimeDuration <= r.ResponseLatency {
+	if r.ExtensionOverhead <= 0 || r.Duration != r.RuntimeDuration+r.ExtensionOverhead ||
+		r.RuntimeDuration <= r.ResponseLatency {
 		t.Errorf("report: %+v", r)
 	}
 }

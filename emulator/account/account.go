@@ -135,7 +135,8 @@ func (b *Book) Summary() Summary {
 
 // Print writes the lines that a person reads.
 func (s Summary) Print(w io.Writer) error {
-	text := fmt.Appendf(nil, "  invocations          %d (%d cold starts, %d failed)\n", s.Invocations, s.ColdStarts, s.Failed)
+	text := fmt.Appendf(nil, "  invocations          %d (%d cold starts, %d failed)\n",
+		s.Invocations, s.ColdStarts, s.Failed)
 	text = fmt.Appendf(text, "  response             p50 %s   p99 %s\n", ms(s.Response.P50), ms(s.Response.P99))
 	text = fmt.Appendf(text, "  added by extensions  p50 %s   p99 %s   max %s   after the response was out\n",
 		ms(s.Added.P50), ms(s.Added.P99), ms(s.Added.Max))

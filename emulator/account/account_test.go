@@ -35,7 +35,8 @@ func TestSummaryAddsUp(t *testing.T) {
 	if err := b.Summary().Print(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"102 (1 cold starts, 1 failed)", "p50 51.00 ms", "max memory 3.0 MiB", "in 2 processes"} {
+	for _, text := range []string{"102 (1 cold starts, 1 failed)", "p50 51.00 ms", "max memory 3.0 MiB",
+		"in 2 processes"} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("summary lacks %q:\n%s", text, out.String())
 		}

@@ -57,6 +57,10 @@ func (a *API) next(w http.ResponseWriter, r *http.Request) {
 	ev := e.pending
 	e.pending = nil
 	a.mu.Unlock()
+	if ev == nil { // a second, parallel next has fetched it while this one was held back
+		transition(Ready, Ready, id).write(w)
+		return
+	}
 	ev.write(w)
 }
 

@@ -207,6 +207,14 @@ func TestIdentifierRefusals(t *testing.T) {
 			"State transition from Ready to Ready failed for extension ID. Error: State transition is not allowed"},
 		{"next after init/error", failed, "GET", "/event/next", "ID", "", "Extension.InvalidExtensionState",
 			"State transition from InitError to Ready failed for extension ID. Error: State transition is not allowed"},
+		{"init/error with no UUID", nothing, "POST", "/init/error", "x", "x", "Extension.InvalidExtensionIdentifier",
+			"Invalid Lambda-Extension-Identifier"},
+		{"exit/error without", nothing, "POST", "/exit/error", "", "x", "Extension.MissingExtensionIdentifier",
+			"Missing Lambda-Extension-Identifier header"},
+		{"exit/error of a stranger", nothing, "POST", "/exit/error", unknownID, "x", "Extension.UnknownExtensionIdentifier",
+			"Unknown Lambda-Extension-Identifier"},
+		{"exit/error without a type", nothing, "POST", "/exit/error", "ID", "", "Extension.MissingHeader",
+			"Lambda-Extension-Function-Error-Type not found"},
 		{"init/error without", nothing, "POST", "/init/error", "", "x", "Extension.MissingExtensionIdentifier",
 			"Missing Lambda-Extension-Identifier header"},
 		{"init/error of a stranger", nothing, "POST", "/init/error", unknownID, "x", "Extension.UnknownExtensionIdentifier",
@@ -372,6 +380,53 @@ func TestEventOfABrokenConnection(t *testing.T) {
 	got, err := s.try("GET", "/event/next", "", identifierHeader, s.ids["ext"])
 	if err != nil || !strings.Contains(got.body, `"requestId":"r1"`) || closed(done) {
 		t.Errorf("got %s, %v", got.body, err)
+	}
+}
+
+// TestExitErrorIsTakenInEveryState before the end.
+func TestExitErrorIsTakenInEveryState(t *testing.T) {
+	for state, lead := range map[State]func(*session){
+		Registered: func(*session) {},
+		Ready:      func(s *session) { s.next("ext") },
+		Running: func(s *session) {
+			s.next("ext")
+			s.api.Invoke(Invocation{RequestID: "r1", Deadline: time.UnixMilli(1)})
+			<-s.events
+		},
+	} {
+		s := newSession(t, "ext")
+		s.register("ext", `{"events":["INVOKE"]}`)
+		lead(s)
+		if got := s.state("ext"); got != state {
+			t.Errorf("%s, want %s", got, state)
+		}
+		got := s.call("POST", "/exit/error", "", identifierHeader, s.ids["ext"],
+			"Lambda-Extension-Function-Error-Type", "Extension.X")
+		if got.status != 202 || s.state("ext") != ExitError {
+			t.Errorf("in %s: %d %s, then %s", state, got.status, got.body, s.state("ext"))
+		}
+	}
+}
+
+// TestSecondNextWhileAnEventIsHeldBack: a fault delays the event, and the
+// extension asks again. One of the two gets it.
+func TestSecondNextWhileAnEventIsHeldBack(t *testing.T) {
+	s := newSession(t, "ext")
+	held, release := make(chan struct{}, 2), make(chan struct{})
+	s.api.cfg.BeforeEvent = func(context.Context) { held <- struct{}{}; <-release }
+	s.register("ext", `{"events":["INVOKE"]}`)
+	s.next("ext")
+	s.api.Invoke(Invocation{RequestID: "r1", Deadline: time.UnixMilli(1)})
+	<-held
+	statuses := make(chan int)
+	go func() {
+		got, _ := s.try("GET", "/event/next", "", identifierHeader, s.ids["ext"])
+		statuses <- got.status
+	}()
+	<-held
+	close(release)
+	if first, second := (<-s.events).status, <-statuses; first+second != 200+403 {
+		t.Errorf("answered %d and %d, want 200 and 403", first, second)
 	}
 }
 

@@ -9,6 +9,8 @@
 //	telemetry:drop           give the batch up; platform.logsDropped counts it
 //	telemetry:duplicate      lose the answer, send again on a new connection
 //	telemetry:cut            break the connection within the body, send again
+//	record:whole             send a record over maxBytes in one piece, not cut as
+//	                         the platform does
 //	kill:function            SIGKILL the runtime's process group
 //	kill:extension=NAME      SIGKILL that extension's process group
 //	next:delay=500ms         answer next late, to the runtime and extensions
@@ -111,6 +113,14 @@ func (p *Plan) Post(post Post) Verdict {
 		}
 	})
 	return v
+}
+
+// Whole tells whether a record that is larger than maxBytes has to be sent in
+// one piece, where the platform cuts it.
+func (p *Plan) Whole(at time.Time) bool {
+	whole := false
+	p.each(pointRecord, at, func(Rule) { whole = true })
+	return whole
 }
 
 // Next gives how long an answer to next has to be held back.

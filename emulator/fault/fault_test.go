@@ -12,6 +12,7 @@ func TestParseSaysRulesBackInOneForm(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"telemetry:delay=200ms", "telemetry:delay=200ms"},
 		{"telemetry:drop", "telemetry:drop"},
+		{"record:whole,times=1", "record:whole,times=1"},
 		{" telemetry:duplicate, times=1", "telemetry:duplicate,times=1"},
 		{"telemetry:cut,times=2,every=3", "telemetry:cut,every=3,times=2"},
 		{"kill:function,invoke=2,after=100ms", "kill:function,invoke=2,after=100ms"},
@@ -33,7 +34,7 @@ func TestParseErrorsSayWhatToWrite(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "write POINT:ACTION"},
 		{"telemetry", "no colon"},
-		{"disk:full", `unknown point "disk": use one of init, kill, next, telemetry`},
+		{"disk:full", `unknown point "disk": use one of init, kill, next, record, telemetry`},
 		{"telemetry:eat", `unknown action "eat" of telemetry: use one of cut, delay, drop, duplicate`},
 		{"telemetry:delay", "telemetry:delay=VALUE"},
 		{"telemetry:delay=5", "use a duration such as 200ms"},
@@ -125,7 +126,7 @@ func TestChanceIsRepeatable(t *testing.T) {
 func TestEachPointHasItsFaults(t *testing.T) {
 	plan := New(mustParse(t, "telemetry:delay=1s"), mustParse(t, "telemetry:delay=2s"), mustParse(t, "telemetry:cut"),
 		mustParse(t, "telemetry:duplicate"), mustParse(t, "kill:function,after=10ms"),
-		mustParse(t, "kill:extension=a,invoke=2"), mustParse(t, "next:delay=3s"), mustParse(t, "init:delay=4s"))
+		mustParse(t, "kill:extension=a,invoke=2"), mustParse(t, "next:delay=3s"), mustParse(t, "init:delay=4s"), mustParse(t, "record:whole,times=1"))
 	now := time.Now()
 	plan.Begin(1, now)
 	want := Verdict{Delay: 3 * time.Second, Cut: true, Duplicate: true}
@@ -138,6 +139,9 @@ func TestEachPointHasItsFaults(t *testing.T) {
 	if d := plan.Init(now); d != 4*time.Second {
 		t.Errorf("Init: %v", d)
 	}
+	if first, second := plan.Whole(now), plan.Whole(now); !first || second {
+		t.Errorf("Whole: %v, then %v", first, second)
+	}
 	if d := cmp.Diff([]Kill{{After: 10 * time.Millisecond}}, plan.Kills()); d != "" {
 		t.Errorf("Kills in invocation 1: %s", d)
 	}
@@ -149,7 +153,7 @@ func TestEachPointHasItsFaults(t *testing.T) {
 	for _, f := range plan.Fired() {
 		counts = append(counts, f.Times)
 	}
-	if d := cmp.Diff([]int{1, 1, 1, 1, 2, 1, 1, 1}, counts); d != "" {
+	if d := cmp.Diff([]int{1, 1, 1, 1, 2, 1, 1, 1, 1}, counts); d != "" {
 		t.Errorf("Fired: %s", d)
 	}
 }
@@ -158,7 +162,7 @@ func TestNilPlanHasNoFaults(t *testing.T) {
 	var plan *Plan
 	plan.Begin(1, time.Now())
 	if plan.Post(Post{}) != (Verdict{}) || plan.Next(time.Now()) != 0 || plan.Init(time.Now()) != 0 ||
-		plan.Kills() != nil || plan.Fired() != nil {
+		plan.Whole(time.Now()) || plan.Kills() != nil || plan.Fired() != nil {
 		t.Error("a nil Plan has faults")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 const (
 	pointTelemetry = "telemetry"
+	pointRecord    = "record"
 	pointKill      = "kill"
 	pointNext      = "next"
 	pointInit      = "init"
@@ -19,6 +20,7 @@ const (
 	actionDrop      = "drop"
 	actionDuplicate = "duplicate"
 	actionCut       = "cut"
+	actionWhole     = "whole"
 	actionFunction  = "function"
 	actionExtension = "extension"
 )
@@ -44,6 +46,7 @@ type Rule struct {
 // actions lists what each point can do, and whether the action takes a value.
 var actions = map[string]map[string]bool{
 	pointTelemetry: {actionDelay: true, actionDrop: false, actionDuplicate: false, actionCut: false},
+	pointRecord:    {actionWhole: false},
 	pointKill:      {actionFunction: false, actionExtension: true},
 	pointNext:      {actionDelay: true},
 	pointInit:      {actionDelay: true},
@@ -51,12 +54,12 @@ var actions = map[string]map[string]bool{
 
 // selectors lists which points a selector makes sense for.
 var selectors = map[string][]string{
-	"invoke": {pointTelemetry, pointKill, pointNext},
+	"invoke": {pointTelemetry, pointRecord, pointKill, pointNext},
 	"after":  {pointTelemetry, pointKill},
-	"every":  {pointTelemetry, pointKill, pointNext, pointInit},
-	"times":  {pointTelemetry, pointKill, pointNext, pointInit},
-	"p":      {pointTelemetry, pointKill, pointNext, pointInit},
-	"seed":   {pointTelemetry, pointKill, pointNext, pointInit},
+	"every":  {pointTelemetry, pointRecord, pointKill, pointNext, pointInit},
+	"times":  {pointTelemetry, pointRecord, pointKill, pointNext, pointInit},
+	"p":      {pointTelemetry, pointRecord, pointKill, pointNext, pointInit},
+	"seed":   {pointTelemetry, pointRecord, pointKill, pointNext, pointInit},
 }
 
 // Parse reads a rule in the grammar of the package's description. A rule with p

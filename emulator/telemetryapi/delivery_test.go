@@ -1,6 +1,7 @@
 package telemetryapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -163,6 +164,23 @@ func TestRecordOverMaxBytesIsCut(t *testing.T) {
 	all, err := join(bodies)
 	if err != nil || len(all) != 3 || all[1].text() != long+"\n" {
 		t.Errorf("joined: %d records, %v", len(all), err)
+	}
+}
+
+func TestRecordOverMaxBytesStaysWholeWhenAskedTo(t *testing.T) {
+	asked := 0
+	h, r := newHub(t, Config{Whole: func() bool { asked++; return true }}), newReceiver(t, nil)
+	subscribe(t, h, apiTelemetry, "e", r.request(`"types":["function"]`))
+	long := strings.Repeat("\"", 200_000)
+	write(t, h.Output("function"), "before\n"+long+"\n")
+	eventually(t, "both records", func() bool { return h.Stats().Delivered == 2 })
+	for _, body := range r.got() {
+		if !json.Valid([]byte(body)) {
+			t.Errorf("a body of %d bytes is not JSON", len(body))
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times, only one record is over maxBytes", asked)
 	}
 }
 

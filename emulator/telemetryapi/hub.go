@@ -52,6 +52,9 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Fault is asked once for each batch; nil means no faults.
 	Fault func(fault.Post) fault.Verdict
+	// Whole is asked for each record over maxBytes whether it is to be sent in one
+	// piece, where the platform cuts it; nil means never. It must not call the Hub.
+	Whole func() bool
 	// Observe is called after each delivery, from the subscriber's goroutine,
 	// which waits for it. It must not call the Hub's Reset or Close. May be nil.
 	Observe func(Delivery)

@@ -31,7 +31,7 @@ func records(t *testing.T, format, api, schema string, n int, use func(h *Hub)) 
 }
 
 func TestJSONLinesAreObjectsOnlyWhereTheyShould(t *testing.T) {
-	const input = ` {"level":"INFO", "message":"a"} ` + "\n" + `[1]` + "\n" + `{"open":` + "\n" + "{\"a\":\"\xff\"}\n" + "plain\n"
+	const input = ` {"level":"INFO", "message":"a"} ` + "\n[1]\n" + `{"open":` + "\n{\"a\":\"\xff\"}\nplain\n"
 	text := []string{`" {\"level\":\"INFO\", \"message\":\"a\"} \n"`, `"[1]\n"`, `"{\"open\":\n"`,
 		`"{\"a\":\"` + "\ufffd" + `\"}\n"`, `"plain\n"`}
 	objects := append([]string{`{"level":"INFO", "message":"a"}`}, text[1:]...)
@@ -113,7 +113,8 @@ func TestPlatformRecordThatIsNoJSON(t *testing.T) {
 	subscribe(t, h, apiTelemetry, "e", r.request())
 	h.Platform("platform.start", told, func() {})
 	eventually(t, "delivery", func() bool { return h.Stats().Delivered == 2 })
-	if got := strings.Join(r.got(), ""); !strings.Contains(got, "encode record of platform.start: json: unsupported type") {
+	const want = "encode record of platform.start: json: unsupported type"
+	if got := strings.Join(r.got(), ""); !strings.Contains(got, want) {
 		t.Error(got)
 	}
 }

@@ -84,7 +84,7 @@ func (s *subscriber) append(e *event) bool {
 		return false
 	}
 	s.hub.count(func(c *Stats) { c.Accepted++ })
-	if !s.want.tcp && size > s.want.maxBytes {
+	if size > s.want.maxBytes && s.cuts() {
 		envelope := append([]byte(nil), b[start+1:value]...)
 		rest := append([]byte(nil), b[value:]...)
 		s.open.body = b[:start]
@@ -100,6 +100,11 @@ func (s *subscriber) append(e *event) bool {
 		s.seal(true)
 	}
 	return true
+}
+
+// cuts tells whether this record over maxBytes is cut.
+func (s *subscriber) cuts() bool {
+	return !s.want.tcp && (s.hub.config.Whole == nil || !s.hub.config.Whole())
 }
 
 // openBody gives the open batch's body, ready to take an event.

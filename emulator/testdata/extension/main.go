@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -131,13 +132,20 @@ func next() event {
 
 // telemetry is all that has been received.
 var telemetry struct {
-	mu   sync.Mutex
-	text string
+	mu     sync.Mutex
+	text   string
+	server http.Server
 }
 
 // awaitLast waits for the report of the last invocation, which comes in Shutdown
-// at the latest; without an invocation for a while.
+// at the latest; without an invocation for a while. It returns when what has been
+// received is also answered: the platform counts the rest as not delivered.
 func awaitLast(requestID string) {
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		_ = telemetry.server.Shutdown(ctx)
+	}()
 	patience := time.Second
 	if requestID == "" {
 		patience /= 4
@@ -157,14 +165,13 @@ func awaitLast(requestID string) {
 func subscribe(logs bool) {
 	listener, err := net.Listen("tcp", "sandbox.localdomain:0")
 	check(err)
-	go func() {
-		_ = http.Serve(listener, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			telemetry.mu.Lock()
-			defer telemetry.mu.Unlock()
-			telemetry.text += string(body)
-		}))
-	}()
+	telemetry.server.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		telemetry.mu.Lock()
+		defer telemetry.mu.Unlock()
+		telemetry.text += string(body)
+	})
+	go func() { _ = telemetry.server.Serve(listener) }()
 	path, version := "/2022-07-01/telemetry", "2022-12-13"
 	if logs {
 		path, version = "/2020-08-15/logs", "2021-03-18"
