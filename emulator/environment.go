@@ -147,7 +147,9 @@ func (e *environment) routes() http.Handler {
 		}
 	}
 	mux.HandleFunc("/2018-06-01/", alive(func(l *life) http.Handler { return l.runtimeAPI }))
-	mux.HandleFunc("/2020-01-01/", alive(func(l *life) http.Handler { return l.extensions }))
+	if !switchedOff(e.function.opt) {
+		mux.HandleFunc("/2020-01-01/", alive(func(l *life) http.Handler { return l.extensions }))
+	}
 	mux.HandleFunc("PUT /2022-07-01/telemetry", e.hub.ServeTelemetry)
 	mux.HandleFunc("PUT /2020-08-15/logs", e.hub.ServeLogs)
 	return mux

@@ -61,15 +61,35 @@ func TestVariables(t *testing.T) {
 // TestFreeze: nothing runs between invocations.
 func TestFreeze(t *testing.T) {
 	for _, frozen := range []bool{true, false} {
-		s := play(t, change(func(c *Config, _ *Function) { c.Freeze = frozen }))
-		var before, after int
-		_ = json.Unmarshal(s.invoke(`{"Ticks":true}`).Payload, &before)
-		s.settle()
-		time.Sleep(time.Second) // a ticking process would count to 100
-		_ = json.Unmarshal(s.invoke(`{"Ticks":true}`).Payload, &after)
-		if moved := after - before; (moved < 20) != frozen {
-			t.Errorf("frozen %v: %d ticks between two invocations a second apart", frozen, moved)
+		shared := t.TempDir()
+		counter := filepath.Join(shared, "counter")
+		s := play(t, variable("INIT", "count="+counter), change(func(c *Config, _ *Function) {
+			c.Freeze, c.Binds = frozen, []string{shared}
+		}))
+		counts := func() string {
+			text, _ := os.ReadFile(counter)
+			return string(text)
 		}
+		moves := func(what string) {
+			before := counts()
+			s.eventually(what, func() bool { return counts() != before })
+		}
+		s.invoke(`{}`)
+		s.settle()
+		if frozen {
+			before := counts()
+			time.Sleep(100 * time.Millisecond) // a running process would count to 50
+			if after := counts(); before == "" || after != before {
+				t.Errorf("counted from %q to %q while frozen", before, after)
+			}
+		} else {
+			moves("counting between invocations")
+		}
+		go s.invoke(`{"Gate":"GATE/f"}`)
+		<-s.waiting
+		moves("counting after the thaw")
+		s.open <- struct{}{}
+		s.settle()
 	}
 }
 
@@ -211,5 +231,24 @@ func TestJSONLog(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s\n%s", diff, s.log)
+	}
+}
+
+// TestExtensionsSwitchedOff: a file in a layer does that; the API answers 404.
+func TestExtensionsSwitchedOff(t *testing.T) {
+	layer := t.TempDir()
+	if err := os.WriteFile(filepath.Join(layer, extensionsOff), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := play(t, extension("ext", ""), variable("INIT", "internal=agent"),
+		change(func(_ *Config, f *Function) { f.LayerDir = layer }))
+	if got := s.invoke(`{}`); got.FunctionError != "" {
+		t.Errorf("got %s", got.Payload)
+	}
+	if got := s.log.lines("[ext] "); len(got) != 0 {
+		t.Errorf("the extension ran: %q", got)
+	}
+	if got := s.log.lines("internal: registered "); len(got) != 1 || got[0] != "404" {
+		t.Errorf("the internal extension got %q", got)
 	}
 }

@@ -1,10 +1,13 @@
 package emulator
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,8 +105,8 @@ func TestTimeout(t *testing.T) {
 		t.Errorf("/tmp after the reset: %s", got.Payload)
 	}
 	s.stop()
-	if got := s.log.lines("[ext] registered 200"); len(got) != 2 {
-		t.Errorf("registered %d times", len(got))
+	if got := s.log.lines("[ext] registered 200"); len(got) != 2 || got[0] == got[1] { // with the identifier
+		t.Errorf("registered %q", got)
 	}
 	want2 := []string{
 		"platform.initStart init", "platform.start", "platform.runtimeDone timeout", "platform.report timeout",
@@ -203,11 +206,30 @@ func TestInitLimit(t *testing.T) {
 	}
 }
 
+// TestInitLimits: 10 s, or more where Init is paid for ahead of time.
+func TestInitLimits(t *testing.T) {
+	for _, c := range []struct {
+		function Function
+		want     time.Duration
+	}{
+		{Function{InitType: "on-demand", Timeout: time.Minute}, 10 * time.Second},
+		{Function{InitType: "provisioned-concurrency", Timeout: time.Minute}, 130 * time.Second},
+		{Function{InitType: "provisioned-concurrency", Timeout: 15 * time.Minute}, 15 * time.Minute},
+	} {
+		var cfg Config
+		cfg.applyDefaults()
+		if got := c.function.initLimit(cfg.initLimit); got != c.want {
+			t.Errorf("%s with a timeout of %v: %v, want %v", c.function.InitType, c.function.Timeout, got, c.want)
+		}
+	}
+}
+
 // TestAwaitedForever: Init hangs until its limit when an extension does not
-// register, registers under a wrong name, or never calls next.
+// register, registers under a wrong name, or never calls next. Until all have
+// registered there is no runtime.
 func TestAwaitedForever(t *testing.T) {
-	for _, plan := range []string{`{"NoRegister":true}`, `{"Name":"wrong","Events":["INVOKE"]}`,
-		`{"Events":[],"NoNext":true}`} {
+	for plan, runtimes := range map[string]int{`{"NoRegister":true}`: 0, `{"Name":"wrong","Events":["INVOKE"]}`: 0,
+		`{"Events":[],"NoNext":true}`: 2} {
 		t.Run(plan, func(t *testing.T) {
 			s := play(t, extension("bad", plan), change(func(c *Config, f *Function) {
 				c.initLimit, f.Timeout = 300*time.Millisecond, 500*time.Millisecond
@@ -219,6 +241,11 @@ func TestAwaitedForever(t *testing.T) {
 			s.settle()
 			if got := s.log.lines("INIT_REPORT "); len(got) != 2 || !strings.Contains(got[0], "Phase: init\tStatus: timeout") {
 				t.Errorf("INIT_REPORT %q", got)
+			}
+			if got := slices.DeleteFunc(s.recorder.ProcessEnds(), func(e ProcessEnd) bool {
+				return e.Extension != ""
+			}); len(got) != runtimes {
+				t.Errorf("%d runtimes were started, want %d", len(got), runtimes)
 			}
 		})
 	}
@@ -241,11 +268,7 @@ func TestKillFaults(t *testing.T) {
 		"kill:function,invoke=2":      `Runtime.ExitError: signal: killed`,
 		"kill:extension=ext,invoke=2": `Extension.Crash: signal: killed`,
 	} {
-		rule, err := fault.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := play(t, extension("ext", ""), change(func(c *Config, _ *Function) { c.Faults = append(c.Faults, rule) }))
+		s := play(t, extension("ext", ""), faultRule(t, text))
 		if first := s.invoke(`{}`); first.FunctionError != "" {
 			t.Errorf("%s: the first invocation: %s", text, first.Payload)
 		}
@@ -260,6 +283,66 @@ func TestKillFaults(t *testing.T) {
 			t.Errorf("%s: the third invocation: %s", text, third.Payload)
 		}
 	}
+}
+
+// TestDelayFaults: next and Init come late when a rule says so.
+func TestDelayFaults(t *testing.T) {
+	const delay = 200 * time.Millisecond
+	for text, part := range map[string]func(Report) time.Duration{
+		"next:delay=200ms": func(r Report) time.Duration { return r.ResponseLatency },
+		"init:delay=200ms": func(r Report) time.Duration { return r.Init },
+	} {
+		s := play(t, faultRule(t, text))
+		s.invoke(`{}`)
+		s.settle()
+		if r := s.recorder.Reports()[0]; part(r) < delay {
+			t.Errorf("%s: %+v", text, r)
+		}
+	}
+}
+
+// TestTelemetryFaults: the rules reach the deliveries.
+func TestTelemetryFaults(t *testing.T) {
+	for text, want := range map[string]int{"telemetry:drop": 0, "telemetry:duplicate": 2, "telemetry:cut": 2} {
+		s := play(t, extension("ext", subscribed), faultRule(t, text))
+		s.invoke(`{}`)
+		s.stop()
+		all, _ := s.recorder.Deliveries("ext")
+		if want == 0 && len(all) > 0 || want > 0 && (len(all) == 0 || all[0].Tries != want) {
+			t.Errorf("%s: %d deliveries: %+v", text, len(all), all)
+		}
+	}
+}
+
+// TestWholeRecordFault: a long line comes in one body, or in two that are no JSON.
+func TestWholeRecordFault(t *testing.T) {
+	line := strings.Repeat(`\"`, 200_000) // 400,000 bytes once it is JSON
+	for text, whole := range map[string]bool{"record:whole": true, "record:whole,invoke=2": false} {
+		s := play(t, extension("ext", `{"Events":["INVOKE"],"Telemetry":true}`), faultRule(t, text))
+		s.invoke(`{"Print":["` + line + `"]}`)
+		s.eventually("the long line", func() bool {
+			all, _ := s.recorder.Deliveries("ext")
+			n := 0
+			for _, d := range all {
+				n += bytes.Count(d.Body, []byte(`\"`))
+			}
+			return n >= 199_999 // a cut may fall between the two bytes
+		})
+		all, _ := s.recorder.Deliveries("ext")
+		if got := !slices.ContainsFunc(all, func(d Delivery) bool { return !json.Valid(d.Body) }); got != whole {
+			t.Errorf("%s: all bodies valid: %v", text, got)
+		}
+	}
+}
+
+// faultRule adds a rule.
+func faultRule(t *testing.T, text string) setting {
+	t.Helper()
+	rule, err := fault.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return change(func(c *Config, _ *Function) { c.Faults = append(c.Faults, rule) })
 }
 
 // TestLaunchError: a layer's extension that cannot be executed.

@@ -32,13 +32,19 @@ func (e *environment) prewarm() {
 // initPhase is Init with a limit of its own, before the first invocation.
 func (e *environment) initPhase() {
 	e.fresh = false
-	limit := e.lambda.cfg.initLimit
-	if e.function.InitType == "provisioned-concurrency" {
-		limit = max(130*time.Second, e.function.Timeout)
-	}
+	limit := e.function.initLimit(e.lambda.cfg.initLimit)
 	if f := e.init(phaseInit, time.Now().Add(limit), limit); f != nil {
 		e.reset(f)
 	}
+}
+
+// initLimit is how long the Init phase may take: longer when it is paid for ahead
+// of time.
+func (f *Function) initLimit(onDemand time.Duration) time.Duration {
+	if f.InitType == "provisioned-concurrency" {
+		return max(130*time.Second, f.Timeout)
+	}
+	return onDemand
 }
 
 // init runs Init once and reports it.

@@ -35,8 +35,20 @@ func layOut(opt, layer string, extensions []string) ([]string, error) {
 			return nil, fmt.Errorf("extension %s: %w", path, err)
 		}
 	}
+	if switchedOff(opt) {
+		return nil, nil
+	}
 	return externalNames(folder)
 }
+
+func switchedOff(opt string) bool {
+	_, err := os.Stat(filepath.Join(opt, extensionsOff))
+	return err == nil
+}
+
+// extensionsOff is the file in a layer that switches the Extensions API off, as
+// AWS's own code has it.
+const extensionsOff = "disable-extensions-jwigqn8j"
 
 // externalNames lists the plain entries in name order; folders are skipped.
 func externalNames(folder string) ([]string, error) {

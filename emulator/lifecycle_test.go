@@ -137,6 +137,33 @@ func TestLogsAPIStory(t *testing.T) {
 	}
 }
 
+// TestEventsGoOutTogether: the extension has INVOKE while the function works, and
+// so has the function its event while the extension does.
+func TestEventsGoOutTogether(t *testing.T) {
+	s := play(t, extension("ext", `{"Events":["INVOKE"],"Gate":"GATE/ext"}`))
+	go s.invoke(`{"Gate":"GATE/f"}`)
+	got := []string{<-s.waiting, <-s.waiting}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"ext", "f"}, got); diff != "" {
+		t.Error(diff)
+	}
+	s.open <- struct{}{}
+	s.open <- struct{}{}
+	s.settle()
+}
+
+// TestLateSubscription: after Init it is refused.
+func TestLateSubscription(t *testing.T) {
+	s := play(t, extension("ext", `{"Events":["INVOKE"],"Late":true}`))
+	s.invoke(`{}`)
+	s.settle()
+	const want = `403 {"errorMessage":"Telemetry API subscription is closed already",` +
+		`"errorType":"Telemetry.SubscriptionClosed"}`
+	if got := s.log.lines("[ext] subscribed "); len(got) != 1 || got[0] != want {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestClientDoesNotWaitForExtensions: the answer is there while the extension is
 // still busy, and its time is extensionOverhead.
 func TestClientDoesNotWaitForExtensions(t *testing.T) {

@@ -8,10 +8,11 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 const (
-	maxLine = 256 << 10 // a longer line is split, bytes
+	maxLine = 256 << 10 // a longer line is split, bytes without the newline
 	maxTail = 4 << 10   // what X-Amz-Log-Result holds, bytes
 )
 
@@ -121,38 +122,51 @@ func (l *functionLog) initFailed(took time.Duration, phase string, f *failure) {
 // lineWriter passes a process's output on in whole lines.
 type lineWriter struct {
 	to      io.Writer
-	partial []byte
+	partial []byte // without its newline
+	line    []byte // the last one passed on: its memory is used again
 }
 
 func (w *lineWriter) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
-		end := bytes.IndexByte(b, '\n') + 1
-		if end == 0 {
-			end = len(b)
+		end, ended := bytes.IndexByte(b, '\n'), true
+		if end < 0 {
+			end, ended = len(b), false
 		}
-		end = min(end, maxLine-len(w.partial))
 		w.partial = append(w.partial, b[:end]...)
 		b = b[end:]
-		if w.partial[len(w.partial)-1] == '\n' || len(w.partial) == maxLine {
-			w.flush()
+		w.split()
+		if ended {
+			b = b[1:]
+			w.flush(len(w.partial))
 		}
 	}
 	return n, nil
 }
 
-func (w *lineWriter) flush() {
-	if !bytes.HasSuffix(w.partial, []byte("\n")) {
-		w.partial = append(w.partial, '\n')
+// split passes on what is too long for one line; a character is not torn, unless
+// it is none.
+func (w *lineWriter) split() {
+	for len(w.partial) > maxLine {
+		n := maxLine
+		for back := 1; back < utf8.UTFMax && !utf8.RuneStart(w.partial[n]); back++ {
+			n--
+		}
+		w.flush(n)
 	}
-	_, _ = w.to.Write(w.partial)
-	w.partial = w.partial[:0]
+}
+
+// flush passes n bytes on as a line.
+func (w *lineWriter) flush(n int) {
+	w.line = append(append(w.line[:0], w.partial[:n]...), '\n')
+	_, _ = w.to.Write(w.line)
+	w.partial = append(w.partial[:0], w.partial[n:]...)
 }
 
 // Close passes an unfinished line on.
 func (w *lineWriter) Close() error {
 	if len(w.partial) > 0 {
-		w.flush()
+		w.flush(len(w.partial))
 	}
 	return nil
 }

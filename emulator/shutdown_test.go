@@ -111,6 +111,17 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
+// TestIdleTimeoutWithoutInvocation: a warm environment that nobody ever uses.
+func TestIdleTimeoutWithoutInvocation(t *testing.T) {
+	s := play(t, extension("ext", ""), change(func(c *Config, f *Function) {
+		f.Warm, c.Freeze, c.IdleTimeout = 1, true, 50*time.Millisecond
+	}))
+	s.eventually("spindown", func() bool { return len(s.recorder.ProcessEnds()) == 2 })
+	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 1 || got[0] != "spindown within-2s=true" {
+		t.Errorf("SHUTDOWN: %q", got)
+	}
+}
+
 // TestShutdownLosesPatience: an invocation hangs; Shutdown kills it when its
 // context ends, and the caller gets an answer.
 func TestShutdownLosesPatience(t *testing.T) {

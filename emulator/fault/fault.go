@@ -56,12 +56,6 @@ type Kill struct {
 	After     time.Duration
 }
 
-// Fired tells how often a rule has come true.
-type Fired struct {
-	Rule  Rule
-	Times int
-}
-
 // Plan applies rules to one environment and keeps their counts. It may be used
 // from several goroutines; a nil Plan has no rules.
 type Plan struct {
@@ -145,20 +139,6 @@ func (p *Plan) Kills() []Kill {
 		kills = append(kills, Kill{Extension: r.extension, After: r.after})
 	})
 	return kills
-}
-
-// Fired lists all rules in their order with their counts.
-func (p *Plan) Fired() []Fired {
-	if p == nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var all []Fired
-	for _, s := range p.rules {
-		all = append(all, Fired{Rule: s.rule, Times: s.fired})
-	}
-	return all
 }
 
 // each calls do for the rules of a point that come true now.

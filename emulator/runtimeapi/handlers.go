@@ -91,9 +91,8 @@ func cognitoIdentity(inv Invocation) string {
 	return string(identity)
 }
 
-// errRequestID is AWS's answer when the path names another invocation than the
-// current one.
-var errRequestID = errors.New("Invalid request ID")
+// errRequestID says that the path names another invocation than the current one.
+var errRequestID = errors.New("not the current invocation's request id")
 
 // claim checks the request id first and the state second, as AWS does, and
 // leaves the invocation in the caller's hands until finish.

@@ -231,8 +231,8 @@ func (s *Sandbox) ended(p *Process) {
 	s.mu.Unlock()
 }
 
-// PID is the process's number.
-func (p *Process) PID() int { return p.process.Pid }
+// pid is the process's number.
+func (p *Process) pid() int { return p.process.Pid }
 
 // Done is closed when the process has ended and all its output is handed over.
 func (p *Process) Done() <-chan struct{} { return p.done }

@@ -208,7 +208,7 @@ func inner(id string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(p.PID())
+	fmt.Println(p.pid())
 	select {}
 }
 
@@ -290,7 +290,7 @@ func waitDone(t *testing.T, p *Process) {
 	select {
 	case <-p.Done():
 	case <-time.After(patience):
-		t.Fatalf("process %d has not ended after %v", p.PID(), patience)
+		t.Fatalf("process %d has not ended after %v", p.pid(), patience)
 	}
 }
 

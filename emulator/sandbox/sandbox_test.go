@@ -289,7 +289,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "all started", func() bool { return len(s.pids()) >= 4 })
-	pids := append(s.pids(), sleeper.PID())
+	pids := append(s.pids(), sleeper.pid())
 	if err := s.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestGroupsOfACrashedEmulatorAreRemoved(t *testing.T) {
 			eventually(t, "the death of its process", func() bool { return !alive(inner) })
 			makeSandbox(t, Config{}, m.machine)
 			for _, h := range m.machine.hierarchies {
-				left, _ := filepath.Glob(filepath.Join(h.base, fmt.Sprintf("slipstream-%d-*", p.PID())))
+				left, _ := filepath.Glob(filepath.Join(h.base, fmt.Sprintf("slipstream-%d-*", p.pid())))
 				if len(left) > 0 && usable(h) {
 					t.Errorf("left behind: %v", left)
 				}

@@ -68,7 +68,7 @@ func (s *subscriber) deliver(ctx context.Context, line *connection, b *batch) bo
 	s.forgetFlush()
 	for try := 1; s.hub.gate.wait(ctx) == nil; try++ {
 		if try > 1 {
-			s.hub.count(func(c *Stats) { c.Retries++ })
+			s.hub.count(func(c *counts) { c.Retries++ })
 		}
 		status, err := line.send(ctx, b.body, v.Cut)
 		v.Cut = false
@@ -129,7 +129,7 @@ func (s *subscriber) forgetFlush() bool {
 }
 
 func (s *subscriber) delivered(b *batch, tries, status int, begin time.Time) {
-	s.hub.count(func(c *Stats) {
+	s.hub.count(func(c *counts) {
 		c.Delivered += int64(b.records)
 		c.Deliveries++
 		c.Bytes += int64(len(b.body))

@@ -84,7 +84,7 @@ func TestBodiesAreThoseOfTheReference(t *testing.T) {
 			}
 			want := "[" + strings.Join(c.want, ",") + "]"
 			h.Flush()
-			eventually(t, "delivery", func() bool { return h.Stats().Delivered == int64(len(c.want)) })
+			eventually(t, "delivery", func() bool { return h.counted().Delivered == int64(len(c.want)) })
 			got := strings.ReplaceAll(strings.Join(r.got(), ""), "][", ",")
 			if d := cmp.Diff(timeless(want), timeless(got)); d != "" {
 				t.Error(d)
@@ -102,18 +102,18 @@ func TestBatchLeavesAtItsBounds(t *testing.T) {
 		h, r := newHub(t, Config{}), newReceiver(t, nil)
 		subscribe(t, h, apiTelemetry, "e", r.request(never, `"types":["function"]`))
 		write(t, h.Output("function"), strings.Repeat("x\n", 2500))
-		eventually(t, "two full batches", func() bool { return h.Stats().Deliveries == 2 })
-		if n := h.Stats().Delivered; n != 2000 {
+		eventually(t, "two full batches", func() bool { return h.counted().Deliveries == 2 })
+		if n := h.counted().Delivered; n != 2000 {
 			t.Errorf("%d records in two batches, want 2000", n)
 		}
 		h.Flush()
-		eventually(t, "the rest", func() bool { return h.Stats().Delivered == 2500 })
+		eventually(t, "the rest", func() bool { return h.counted().Delivered == 2500 })
 	})
 	t.Run("maxBytes", func(t *testing.T) {
 		h, r := newHub(t, Config{}), newReceiver(t, nil)
 		subscribe(t, h, apiTelemetry, "e", r.request(never, `"types":["function"]`))
 		write(t, h.Output("function"), strings.Repeat(strings.Repeat("x", 99_999)+"\n", 8))
-		eventually(t, "two full batches", func() bool { return h.Stats().Deliveries == 2 })
+		eventually(t, "two full batches", func() bool { return h.counted().Deliveries == 2 })
 		for _, body := range r.got() {
 			if len(body) < 262_144 || len(body) > 2*262_144 || strings.Count(body, "time") != 3 {
 				t.Errorf("a batch of %d bytes and %d events", len(body), strings.Count(body, "time"))
@@ -125,7 +125,7 @@ func TestBatchLeavesAtItsBounds(t *testing.T) {
 		subscribe(t, h, apiTelemetry, "e", r.request(`"buffering":{"timeoutMs":100}`, `"types":["function"]`))
 		begin := time.Now()
 		write(t, h.Output("function"), "x\n")
-		eventually(t, "delivery", func() bool { return h.Stats().Delivered == 1 })
+		eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 })
 		if d := time.Since(begin); d < 100*time.Millisecond {
 			t.Errorf("delivered after %v, before timeoutMs", d)
 		}
@@ -134,7 +134,7 @@ func TestBatchLeavesAtItsBounds(t *testing.T) {
 		h, r := newHub(t, Config{}), newReceiver(t, nil)
 		subscribe(t, h, apiTelemetry, "e", r.request(never))
 		h.Flush()
-		eventually(t, "delivery", func() bool { return h.Stats().Delivered == 1 })
+		eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 })
 	})
 }
 
@@ -144,7 +144,7 @@ func TestRecordOverMaxBytesIsCut(t *testing.T) {
 	long := strings.Repeat("\"", 200_000) // 400,000 bytes when escaped
 	write(t, h.Output("function"), "before\n"+long+"\nafter\n")
 	h.Flush()
-	eventually(t, "three records", func() bool { return h.Stats().Delivered == 3 })
+	eventually(t, "three records", func() bool { return h.counted().Delivered == 3 })
 	bodies := r.got()
 	if len(bodies) != 2 {
 		t.Fatalf("%d bodies, want 2", len(bodies))
@@ -173,7 +173,7 @@ func TestRecordOverMaxBytesStaysWholeWhenAskedTo(t *testing.T) {
 	subscribe(t, h, apiTelemetry, "e", r.request(`"types":["function"]`))
 	long := strings.Repeat("\"", 200_000)
 	write(t, h.Output("function"), "before\n"+long+"\n")
-	eventually(t, "both records", func() bool { return h.Stats().Delivered == 2 })
+	eventually(t, "both records", func() bool { return h.counted().Delivered == 2 })
 	for _, body := range r.got() {
 		if !json.Valid([]byte(body)) {
 			t.Errorf("a body of %d bytes is not JSON", len(body))
@@ -190,7 +190,7 @@ func TestRecordFarOverMaxBytesIsCutOften(t *testing.T) {
 	long := strings.Repeat("\x01", maxLine) // six bytes each when escaped
 	write(t, h.Output("function"), long+"\n")
 	h.Flush()
-	eventually(t, "the record", func() bool { return h.Stats().Delivered == 1 })
+	eventually(t, "the record", func() bool { return h.counted().Delivered == 1 })
 	bodies := r.got()
 	all, err := join(bodies)
 	if err != nil || len(all) != 1 || all[0].text() != long+"\n" || len(bodies) != 7 {
@@ -229,7 +229,7 @@ func TestFailedDeliveriesAreTriedAgain(t *testing.T) {
 			r := newReceiver(t, c.answer)
 			subscribe(t, h, apiTelemetry, "e", r.request(`"types":["function"]`))
 			write(t, h.Output("function"), "x\n")
-			eventually(t, "delivery", func() bool { return h.Stats().Delivered == 1 })
+			eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 })
 			h.Close()
 			if d := cmp.Diff([]int{3}, tries); d != "" || len(r.got()) != 1 {
 				t.Errorf("tries %v, %d bodies", tries, len(r.got()))
@@ -245,9 +245,9 @@ func TestNobodyListensAtFirst(t *testing.T) {
 	r.server.Close()
 	subscribe(t, h, apiTelemetry, "e", body)
 	write(t, h.Output("function"), "x\n")
-	eventually(t, "a retry", func() bool { return h.Stats().Retries > 1 })
+	eventually(t, "a retry", func() bool { return h.counted().Retries > 1 })
 	again := listenAgain(t, address)
-	eventually(t, "delivery", func() bool { return h.Stats().Delivered == 1 && len(again.got()) == 1 })
+	eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 && len(again.got()) == 1 })
 }
 
 func TestIdleConnectionClosedByTheReceiverDoublesNothing(t *testing.T) {
@@ -255,10 +255,10 @@ func TestIdleConnectionClosedByTheReceiverDoublesNothing(t *testing.T) {
 	subscribe(t, h, apiTelemetry, "e", r.request(`"types":["function"]`))
 	for i := range 5 {
 		write(t, h.Output("function"), fmt.Sprintln(i))
-		eventually(t, "delivery", func() bool { return h.Stats().Delivered == int64(i+1) })
+		eventually(t, "delivery", func() bool { return h.counted().Delivered == int64(i+1) })
 		r.server.CloseClientConnections()
 	}
-	if n := h.Stats().Retries; n != 0 || r.tried() != 5 {
+	if n := h.counted().Retries; n != 0 || r.tried() != 5 {
 		t.Errorf("%d retries, %d requests", n, r.tried())
 	}
 }
@@ -295,7 +295,7 @@ func TestFrozenTimeIsNoTimeout(t *testing.T) {
 	time.Sleep(600 * time.Millisecond)
 	h.Thaw()
 	close(thawed)
-	eventually(t, "delivery", func() bool { return h.Stats().Delivered == 1 })
+	eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 })
 	if r.tried() != 1 {
 		t.Errorf("%d tries, want 1", r.tried())
 	}
@@ -314,11 +314,11 @@ func TestSlowSubscriberLosesTheNewestAndIsTold(t *testing.T) {
 	for i := range 2000 {
 		write(t, out, fmt.Sprintf("%04d%s\n", i, strings.Repeat("x", 495)))
 	}
-	dropped := h.Stats().Dropped
+	dropped := h.counted().Dropped
 	close(hold)
-	eventually(t, "all that was taken in", func() bool { s := h.Stats(); return s.Delivered == s.Accepted })
+	eventually(t, "all that was taken in", func() bool { s := h.counted(); return s.Delivered == s.Accepted })
 	write(t, out, "last\n")
-	eventually(t, "the last", func() bool { s := h.Stats(); return s.Delivered == s.Accepted })
+	eventually(t, "the last", func() bool { s := h.counted(); return s.Delivered == s.Accepted })
 	all, err := join(r.got())
 	if err != nil {
 		t.Fatal(err)
@@ -373,11 +373,11 @@ func TestFaults(t *testing.T) {
 			}})
 			r := newReceiver(t, nil)
 			subscribe(t, h, apiTelemetry, "e", r.request())
-			eventually(t, "subscription event", func() bool { return h.Stats().Delivered == 1 })
+			eventually(t, "subscription event", func() bool { return h.counted().Delivered == 1 })
 			begin := time.Now()
 			write(t, h.Output("function"), "x\n")
-			eventually(t, "delivery", func() bool { return h.Stats().Delivered == 2 })
-			s := h.Stats()
+			eventually(t, "delivery", func() bool { return h.counted().Delivered == 2 })
+			s := h.counted()
 			if d := time.Since(begin); d < c.atLeast {
 				t.Errorf("delivered after %v", d)
 			}
@@ -404,11 +404,11 @@ func TestTCPDestinationGetsLines(t *testing.T) {
 	out := h.Output("function")
 	long := strings.Repeat("x", maxLine)
 	write(t, out, long+"\n")
-	eventually(t, "first batch", func() bool { return h.Stats().Delivered == 1 })
+	eventually(t, "first batch", func() bool { return h.counted().Delivered == 1 })
 	write(t, out, "c\n")
-	eventually(t, "second batch", func() bool { return h.Stats().Delivered == 2 })
+	eventually(t, "second batch", func() bool { return h.counted().Delivered == 2 })
 	write(t, out, "d\n")
-	eventually(t, "third batch", func() bool { return h.Stats().Delivered == 3 })
+	eventually(t, "third batch", func() bool { return h.counted().Delivered == 3 })
 	line := func(s string) string { return `{"time":"T","type":"function","record":"` + s + `\n"}` }
 	want := []string{line(long), line("c"), line("c"), line("d")}
 	eventually(t, "all lines", func() bool { lines, _ := r.got(); return len(lines) == len(want) })

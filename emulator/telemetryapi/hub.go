@@ -75,10 +75,10 @@ type Delivery struct {
 	Took      time.Duration // from the start of the first try
 }
 
-// Stats counts records over all subscribers and the Hub's whole life. A record
+// counts are of records over all subscribers and the Hub's whole life. A record
 // counts once for each subscriber that wants its type; platform.logsDropped and
 // the subscription events are records like all others.
-type Stats struct {
+type counts struct {
 	Accepted     int64 // buffered for a subscriber
 	Delivered    int64 // taken by a subscriber
 	Dropped      int64 // not taken in because the buffer was full, or by a fault
@@ -105,7 +105,7 @@ type Hub struct {
 	closed   bool
 
 	statsMu sync.Mutex
-	stats   Stats
+	stats   counts
 }
 
 // New makes a Hub in its Init phase.
@@ -195,7 +195,7 @@ func (h *Hub) Flush() {
 	}
 }
 
-// Reset ends all subscriptions, voids what they hold (Stats counts it as lost)
+// Reset ends all subscriptions, voids what they hold (counted as lost)
 // and starts Init anew.
 func (h *Hub) Reset() { h.end(false) }
 
@@ -218,14 +218,14 @@ func (h *Hub) end(closed bool) {
 	}
 }
 
-// Stats gives the counts up to now.
-func (h *Hub) Stats() Stats {
+// counted gives the counts up to now.
+func (h *Hub) counted() counts {
 	h.statsMu.Lock()
 	defer h.statsMu.Unlock()
 	return h.stats
 }
 
-func (h *Hub) count(change func(*Stats)) {
+func (h *Hub) count(change func(*counts)) {
 	h.statsMu.Lock()
 	defer h.statsMu.Unlock()
 	change(&h.stats)

@@ -17,7 +17,7 @@ func records(t *testing.T, format, api, schema string, n int, use func(h *Hub)) 
 	subscribe(t, h, api, "e", r.request(`"types":["function"]`, `"schemaVersion":"`+schema+`"`))
 	use(h)
 	h.Flush()
-	eventually(t, "delivery", func() bool { return h.Stats().Delivered >= int64(n) })
+	eventually(t, "delivery", func() bool { return h.counted().Delivered >= int64(n) })
 	h.Close()
 	all, err := join(r.got())
 	if err != nil {
@@ -112,7 +112,7 @@ func TestPlatformRecordThatIsNoJSON(t *testing.T) {
 	h, r := newHub(t, Config{}), newReceiver(t, nil)
 	subscribe(t, h, apiTelemetry, "e", r.request())
 	h.Platform("platform.start", told, func() {})
-	eventually(t, "delivery", func() bool { return h.Stats().Delivered == 2 })
+	eventually(t, "delivery", func() bool { return h.counted().Delivered == 2 })
 	const want = "encode record of platform.start: json: unsupported type"
 	if got := strings.Join(r.got(), ""); !strings.Contains(got, want) {
 		t.Error(got)

@@ -83,7 +83,7 @@ func (s *subscriber) append(e *event) bool {
 		s.open.body = b[:start]
 		return false
 	}
-	s.hub.count(func(c *Stats) { c.Accepted++ })
+	s.hub.count(func(c *counts) { c.Accepted++ })
 	if size > s.want.maxBytes && s.cuts() {
 		envelope := append([]byte(nil), b[start+1:value]...)
 		rest := append([]byte(nil), b[value:]...)
@@ -206,7 +206,7 @@ func (s *subscriber) release(b *batch) {
 
 // drop counts records that the subscriber will not get.
 func (s *subscriber) drop(records, raw int64) {
-	s.hub.count(func(c *Stats) {
+	s.hub.count(func(c *counts) {
 		c.Dropped += records
 		c.DroppedBytes += raw
 	})
@@ -278,6 +278,6 @@ func (s *subscriber) finish(underWay *batch) {
 	if underWay != nil {
 		lost += int64(underWay.records)
 	}
-	s.hub.count(func(c *Stats) { c.Lost += lost })
+	s.hub.count(func(c *counts) { c.Lost += lost })
 	s.open, s.full, s.spare = batch{}, nil, nil
 }

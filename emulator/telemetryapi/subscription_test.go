@@ -173,7 +173,7 @@ func TestResetVoidsSubscriptionsAndStartsInitAnew(t *testing.T) {
 	write(t, h.Output("function"), "a\nb\nc\n")
 	eventually(t, "a try", func() bool { return r.tried() > 0 })
 	h.Reset()
-	if s := h.Stats(); s.Lost != 3 || s.Delivered != 0 {
+	if s := h.counted(); s.Lost != 3 || s.Delivered != 0 {
 		t.Errorf("%+v, want 3 lost", s)
 	}
 	tried := r.tried()
@@ -219,7 +219,7 @@ func TestEventsOfInitAreBounded(t *testing.T) {
 		}
 		return functions+others+told == lines+1 // and the subscription event
 	})
-	if s := h.Stats(); functions == 0 || functions > 200 || s.Dropped != told {
+	if s := h.counted(); functions == 0 || functions > 200 || s.Dropped != told {
 		t.Errorf("%d lines delivered, %d records told as dropped, %+v", functions, told, s)
 	}
 }

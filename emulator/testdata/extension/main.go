@@ -31,6 +31,7 @@ type plan struct {
 	ExitShutdown int    // exit code, on SHUTDOWN
 	Gate         string // a URL fetched on INVOKE: its server decides when to go on
 	Telemetry    bool   // subscribe, all types
+	Late         bool   // subscribe on INVOKE, which is too late
 	Logs         bool   // subscribe with the Logs API instead
 	Env          bool   // print the variables
 }
@@ -89,6 +90,9 @@ func react(p plan, e event) {
 	} else {
 		say("INVOKE " + e.RequestID)
 	}
+	if p.Late {
+		subscribe(false)
+	}
 	switch {
 	case p.NoNextAfter == e.EventType:
 		time.Sleep(time.Hour)
@@ -113,7 +117,7 @@ func register(p plan) {
 	status, header, body := call("POST", "/extension/register", string(events), "Lambda-Extension-Name", registered,
 		"Lambda-Extension-Accept-Feature", "accountId")
 	id = header.Get("Lambda-Extension-Identifier")
-	say(fmt.Sprintf("registered %d %s", status, body))
+	say(fmt.Sprintf("registered %d %s %s", status, body, id))
 	if status != http.StatusOK {
 		os.Exit(3)
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -31,7 +30,6 @@ type event struct {
 	Read     string // answer with this file's text
 	Call     string // answer with what the function of this name answers
 	Env      bool   // answer with the variables
-	Ticks    bool   // answer with the background counter
 	GateNext string // fetched after the response, before next
 	ExitNext *int   // exit code, after the response
 }
@@ -40,12 +38,6 @@ var base = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API")
 
 func main() {
 	initialise()
-	var ticks atomic.Int64
-	go func() {
-		for range time.Tick(10 * time.Millisecond) {
-			ticks.Add(1)
-		}
-	}()
 	for {
 		resp, err := http.Get(base + "/2018-06-01/runtime/invocation/next")
 		check(err)
@@ -53,7 +45,7 @@ func main() {
 		check(err)
 		var e event
 		_ = json.Unmarshal(body, &e)
-		handle(e, resp.Header, body, ticks.Load())
+		handle(e, resp.Header, body)
 	}
 }
 
@@ -81,6 +73,8 @@ func initialise() {
 		case "error":
 			post("/runtime/init/error", `{"errorMessage":"no","errorType":"Nope"}`, "Lambda-Runtime-Function-Error-Type", value)
 			os.Exit(1)
+		case "count": // in the background, for ever, in this file
+			go count(value)
 		case "internal":
 			go internal(value)
 		case "once": // hangs in the first life of the environment
@@ -92,6 +86,14 @@ func initialise() {
 	}
 	if strings.Contains(os.Getenv("INIT"), "internal") {
 		<-registered
+	}
+}
+
+func count(path string) {
+	for n := 1; ; n++ {
+		check(os.WriteFile(path+".new", fmt.Appendf(nil, "%020d", n), 0o644))
+		check(os.Rename(path+".new", path))
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 
@@ -123,7 +125,7 @@ func internal(name string) {
 	}
 }
 
-func handle(e event, header http.Header, body []byte, ticks int64) {
+func handle(e event, header http.Header, body []byte) {
 	id := header.Get("Lambda-Runtime-Aws-Request-Id")
 	for _, line := range e.Print {
 		fmt.Println(line)
@@ -150,7 +152,7 @@ func handle(e event, header http.Header, body []byte, ticks int64) {
 	case len(e.Stream) > 0:
 		stream(id, e.Stream)
 	default:
-		post("/runtime/invocation/"+id+"/response", answer(e, header, body, ticks), "Content-Type", "application/json")
+		post("/runtime/invocation/"+id+"/response", answer(e, header, body), "Content-Type", "application/json")
 	}
 	gate(e.GateNext)
 	if e.ExitNext != nil {
@@ -158,7 +160,7 @@ func handle(e event, header http.Header, body []byte, ticks int64) {
 	}
 }
 
-func answer(e event, header http.Header, body []byte, ticks int64) string {
+func answer(e event, header http.Header, body []byte) string {
 	var value any = map[string]any{"event": string(body), "trace": header.Get("Lambda-Runtime-Trace-Id"),
 		"arn": header.Get("Lambda-Runtime-Invoked-Function-Arn"), "context": header.Get("Lambda-Runtime-Client-Context")}
 	switch {
@@ -171,8 +173,6 @@ func answer(e event, header http.Header, body []byte, ticks int64) string {
 		return call(e.Call)
 	case e.Env:
 		value = os.Environ()
-	case e.Ticks:
-		value = ticks
 	}
 	text, err := json.Marshal(value)
 	check(err)
