@@ -52,7 +52,9 @@ func play(role string, args []string) error {
 	case "count":
 		return count(args)
 	case "eat":
-		return eat(args[0])
+		return eat(args[0], 300*time.Millisecond)
+	case "eatAndWait":
+		return eat(args[0], time.Hour)
 	case "spin":
 		return spin(args[0])
 	case "fill":
@@ -107,8 +109,8 @@ func count(args []string) error {
 	}
 }
 
-// eat takes memory and keeps it.
-func eat(megabytes string) error {
+// eat takes memory and keeps it for so long.
+func eat(megabytes string, keep time.Duration) error {
 	n, _ := strconv.Atoi(megabytes)
 	// Not from the heap: a race detector would eat several times as much.
 	all, err := unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -119,7 +121,7 @@ func eat(megabytes string) error {
 		all[i] = 1
 	}
 	fmt.Println("ate", len(all)>>20)
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(keep)
 	return nil
 }
 
@@ -179,6 +181,7 @@ func look() error {
 	var limit unix.Rlimit
 	err = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
 	fmt.Println("files", limit.Max, err)
+	fmt.Println("process group of its own", syscall.Getpgrp() == os.Getpid())
 	dir, err := os.Getwd()
 	fmt.Println("dir", dir, err)
 	return nil

@@ -56,6 +56,7 @@ func TestInsideTheWalls(t *testing.T) {
 		"sandbox [127.0.0.7] <nil>",
 		"sandbox.localdomain [127.0.0.7] <nil>",
 		"files 1024 <nil>",
+		"process group of its own true",
 		"dir /var/task <nil>",
 	}
 	if d := cmp.Diff(want, strings.Split(strings.TrimSpace(out), "\n")); d != "" || exit.Code != 0 {
@@ -231,15 +232,15 @@ func TestCPUShareFollowsMemory(t *testing.T) {
 	if lacks(s, "no cpu group") {
 		return // nothing limits it
 	}
-	// The same for one that has all it can get, at the same time: the machine may
-	// be busy.
+	// The same for one that has all it can get, at the same time: what a busy
+	// machine gives is never more.
 	free := makeSandbox(t, Config{}, thisMachine())
 	var mine, others text
 	a, b := startRole(t, s, &mine, "spin", "1s"), startRole(t, free, &others, "spin", "1s")
 	waitDone(t, a)
 	waitDone(t, b)
 	got, _ := strconv.Atoi(strings.TrimSpace(mine.String()))
-	if got < 50_000 || got > 400_000 {
+	if got == 0 || got > 400_000 {
 		t.Errorf("a quarter of a CPU got %d us in a second, a free one %s", got, others.String())
 	}
 }
