@@ -93,6 +93,31 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+// TestDeliveriesAreHeldWhileFrozen: no POST begins between two invocations.
+func TestDeliveriesAreHeldWhileFrozen(t *testing.T) {
+	s := play(t, extension("ext", subscribed), change(func(c *Config, _ *Function) { c.Freeze = true }))
+	s.invoke(`{}`)
+	s.settle()
+	time.Sleep(100 * time.Millisecond) // the report would leave after 25 ms
+	s.invoke(`{}`)
+	s.stop()
+	thaw := s.recorder.Reports()[1].Start
+	all, _ := s.recorder.Deliveries("ext")
+	held := 0
+	for _, d := range all {
+		if len(only(decode(t, d.Body), "platform.report")) == 0 {
+			continue
+		}
+		held++
+		if began := d.At.Add(-d.Took); began.Before(thaw) {
+			t.Errorf("a POST began %v before the thaw: %s", thaw.Sub(began), d.Body)
+		}
+	}
+	if held == 0 {
+		t.Error("no report was delivered")
+	}
+}
+
 // TestAddress: the APIs are not always on 127.0.0.1.
 func TestAddress(t *testing.T) {
 	s := play(t, extension("ext", subscribed), change(func(c *Config, _ *Function) {

@@ -126,7 +126,8 @@ func TestChanceIsRepeatable(t *testing.T) {
 func TestEachPointHasItsFaults(t *testing.T) {
 	plan := New(mustParse(t, "telemetry:delay=1s"), mustParse(t, "telemetry:delay=2s"), mustParse(t, "telemetry:cut"),
 		mustParse(t, "telemetry:duplicate"), mustParse(t, "kill:function,after=10ms"),
-		mustParse(t, "kill:extension=a,invoke=2"), mustParse(t, "next:delay=3s"), mustParse(t, "init:delay=4s"), mustParse(t, "record:whole,times=1"))
+		mustParse(t, "kill:extension=a,invoke=2"), mustParse(t, "next:delay=3s"), mustParse(t, "init:delay=4s"),
+		mustParse(t, "record:whole,times=1"))
 	now := time.Now()
 	plan.Begin(1, now)
 	want := Verdict{Delay: 3 * time.Second, Cut: true, Duplicate: true}

@@ -238,6 +238,26 @@ func TestFailedDeliveriesAreTriedAgain(t *testing.T) {
 	}
 }
 
+func TestTriesAreFurtherAndFurtherApart(t *testing.T) {
+	var began []time.Time
+	r := newReceiver(t, func(_ http.ResponseWriter, n int, _ []byte) int {
+		began = append(began, time.Now())
+		if n < 5 {
+			return 503
+		}
+		return 200
+	})
+	h := newHub(t, Config{})
+	subscribe(t, h, apiTelemetry, "e", r.request(`"types":["function"]`))
+	write(t, h.Output("function"), "x\n")
+	eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 })
+	for i, least := 1, firstBackoff; i < len(began); i, least = i+1, 2*least {
+		if gap := began[i].Sub(began[i-1]); gap < least {
+			t.Errorf("try %d came %v after the one before, want at least %v", i+1, gap, least)
+		}
+	}
+}
+
 func TestNobodyListensAtFirst(t *testing.T) {
 	h, r := newHub(t, Config{}), newReceiver(t, nil)
 	body := r.request(`"types":["function"]`)
