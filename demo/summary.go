@@ -25,7 +25,8 @@ func (s *stage) print(format string, args ...any) { _, _ = fmt.Fprintf(s.Out, fo
 
 // introduce says what is about to happen.
 func (s *stage) introduce(notices []string) {
-	s.print("Slipstream demo: checkout calls inventory and payment; the bank behind payment is slow for every 5th order\n" +
+	s.print("Slipstream demo: checkout calls inventory and payment; the bank behind payment is slow " +
+		"for every 5th order\n" +
 		"and declines every 17th. Each function has the extension beside it, as in a Lambda layer.\n\n")
 	s.print("  extension  %s\n", describe(s.Extension))
 	for _, p := range s.places() {
@@ -114,7 +115,8 @@ func (s *stage) summarize(l *load, tallies []Tally) error {
 		s.print("%s\n", s.paint(red, "NOT EXACT: "+ErrInexact.Error()))
 		return ErrInexact
 	}
-	s.print("%s\n", s.paint(green, fmt.Sprintf("Every line of %d invocations was delivered exactly once.", cost.Invocations)))
+	s.print("%s\n", s.paint(green,
+		fmt.Sprintf("Every line of %d invocations was delivered exactly once.", cost.Invocations)))
 	return nil
 }
 

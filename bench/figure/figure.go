@@ -55,7 +55,8 @@ func Quantile(name, unit string, q float64, samples []float64) Figure {
 
 // String is the line of text: name value unit (n runs, min–max).
 func (f Figure) String() string {
-	return fmt.Sprintf("%-34s %10s %-10s (%d runs, %s–%s)", f.Name, short(f.Value), f.Unit, f.Runs, short(f.Min), short(f.Max))
+	return fmt.Sprintf("%-34s %10s %-10s (%d runs, %s–%s)",
+		f.Name, short(f.Value), f.Unit, f.Runs, short(f.Min), short(f.Max))
 }
 
 // short keeps three digits that mean something.

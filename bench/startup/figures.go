@@ -25,7 +25,8 @@ func Figures(ours, empty []Start) []figure.Figure {
 		ratios[i] = float64(ours[i].ToNext) / float64(empty[i].ToNext)
 	}
 	ratio := figure.Of("start_ratio", "x", ratios)
-	start, emptyStart := figure.Of("start", "ms", column(ours, toNext)), figure.Of("start_empty", "ms", column(empty, toNext))
+	start := figure.Of("start", "ms", column(ours, toNext))
+	emptyStart := figure.Of("start_empty", "ms", column(empty, toNext))
 	ratio.Value = start.Value / emptyStart.Value
 	return []figure.Figure{ratio, start, emptyStart,
 		figure.Of("start_cpu", "ms", column(ours, cpu)), figure.Of("start_cpu_empty", "ms", column(empty, cpu)),

@@ -109,7 +109,8 @@ func parseLocal(args []string, stdout io.Writer) (*local, error) {
 	flags.BoolVar(&c.Freeze, "freeze", true, "freeze the environment between invocations")
 	flags.DurationVar(&c.IdleTimeout, "idle", 0, "spin an environment down after this time (default 10m)")
 	flags.StringVar(&f.InitType, "init-type", "on-demand", "on-demand or provisioned-concurrency")
-	flags.Var(list{&faults}, "fault", "do `RULE` wrong, as in telemetry:drop,every=3 or kill:function,invoke=2 (repeatable)")
+	flags.Var(list{&faults}, "fault",
+		"do `RULE` wrong, as in telemetry:drop,every=3 or kill:function,invoke=2 (repeatable)")
 	flags.StringVar(&f.LogFormat, "log-format", "Text", "the function's log format: Text or JSON")
 	flags.Var(list{&env}, "env", "set `NAME=VALUE` for function and extensions; NAME alone passes ours on (repeatable)")
 	flags.Var(list{&binds}, "bind", "keep the folder `DIR` of this machine reachable inside (repeatable)")

@@ -85,11 +85,15 @@ func TestEnding(t *testing.T) {
 		events   func(*Ending)
 		complete bool
 	}{
-		"nothing came":              {func(*Ending) {}, false},
-		"Init only":                 {func(e *Ending) { e.Arrived("platform.initReport", "") }, true},
-		"invoked, no report":        {func(e *Ending) { e.Arrived("platform.initReport", ""); e.Invoked("a") }, false},
-		"invoked and reported":      {func(e *Ending) { e.Invoked("a"); e.Arrived("platform.report", "a") }, true},
-		"an earlier one's report":   {func(e *Ending) { e.Invoked("a"); e.Invoked("b"); e.Arrived("platform.report", "a") }, false},
+		"nothing came":         {func(*Ending) {}, false},
+		"Init only":            {func(e *Ending) { e.Arrived("platform.initReport", "") }, true},
+		"invoked, no report":   {func(e *Ending) { e.Arrived("platform.initReport", ""); e.Invoked("a") }, false},
+		"invoked and reported": {func(e *Ending) { e.Invoked("a"); e.Arrived("platform.report", "a") }, true},
+		"an earlier one's report": {func(e *Ending) {
+			e.Invoked("a")
+			e.Invoked("b")
+			e.Arrived("platform.report", "a")
+		}, false},
 		"reported before the event": {func(e *Ending) { e.Arrived("platform.report", "a"); e.Invoked("a") }, true},
 		"lines are no report":       {func(e *Ending) { e.Invoked("a"); e.Arrived("function", "a") }, false},
 	}

@@ -37,9 +37,11 @@ func (t *Tally) add(o Tally) {
 }
 
 const (
-	start   = `{"time":"2026-10-01T09:00:00.100Z","type":"platform.start","record":{"requestId":"r-1","version":"$LATEST"}}`
-	line    = `{"time":"2026-10-01T09:00:00.123Z","type":"function","record":"hello\n"}`
-	done    = `{"time":"2026-10-01T09:00:00.200Z","type":"platform.runtimeDone","record":{"requestId":"r-1","status":"success"}}`
+	start = `{"time":"2026-10-01T09:00:00.100Z","type":"platform.start",` +
+		`"record":{"requestId":"r-1","version":"$LATEST"}}`
+	line = `{"time":"2026-10-01T09:00:00.123Z","type":"function","record":"hello\n"}`
+	done = `{"time":"2026-10-01T09:00:00.200Z","type":"platform.runtimeDone",` +
+		`"record":{"requestId":"r-1","status":"success"}}`
 	cutHead = `{"time":"2026-10-01T09:00:00.150Z","type":"function","record":`
 )
 

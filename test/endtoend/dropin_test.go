@@ -32,7 +32,8 @@ func TestAdaptiveBatchingDropIn(t *testing.T) {
 	s.shutdown(t)
 	inBucket(t, s3, "made-by-us").expect(t, 20, 10)
 
-	key := regexp.MustCompile(`^\d{4}-\d\d-\d\d-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/shop-\d{13}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.log$`)
+	key := regexp.MustCompile(`^\d{4}-\d\d-\d\d-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/` +
+		`shop-\d{13}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.log$`)
 	keys := s3.List(t, "made-by-us", "")
 	if len(keys) < 5 {
 		t.Errorf("%d files for 20 invocations with about 1,400 bytes each", len(keys))
