@@ -20,7 +20,7 @@ const module = "slipstream"
 // folder's row is the rule for a new package in it.
 type row struct {
 	prefix  string   // below the module, "" for the root
-	project []string // project packages, each with all below it
+	project []string // project packages, each with all below it; "=" before one: it alone
 	modules []string // modules of others
 	tests   []string // what tests may import beyond that: project packages or modules
 }
@@ -38,14 +38,14 @@ var layers = []row{
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
-	{prefix: "destination", project: []string{"destination"}},
-	{prefix: "destination/s3", project: []string{"destination"}, modules: []string{sdk, jx},
+	{prefix: "destination", project: []string{"=destination"}},
+	{prefix: "destination/s3", project: []string{"=destination"}, modules: []string{sdk, jx},
 		tests: []string{"destination/conformance", "test/servers"}},
-	{prefix: "destination/otlp", project: []string{"destination"}, modules: []string{easyproto, jx},
+	{prefix: "destination/otlp", project: []string{"=destination"}, modules: []string{easyproto, jx},
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
-	{prefix: "destination/file", project: []string{"destination"}, tests: []string{"destination/conformance"}},
+	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Only tests import it, so it may do what tests do.
-	{prefix: "destination/conformance", project: []string{"destination"}, modules: []string{goleak}},
+	{prefix: "destination/conformance", project: []string{"=destination"}, modules: []string{goleak}},
 
 	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"}},
 	{prefix: "edge/lambda"},
@@ -160,7 +160,10 @@ func allowed(imported, name string, projects, others []string, modules map[strin
 	if below == name { // a test of a package outside it
 		return true
 	}
-	return slices.ContainsFunc(projects, func(prefix string) bool { return within(below, prefix) })
+	return slices.ContainsFunc(projects, func(prefix string) bool {
+		alone, only := strings.CutPrefix(prefix, "=")
+		return below == alone || !only && within(below, prefix)
+	})
 }
 
 // rowOf gives the row with the longest prefix that fits.
