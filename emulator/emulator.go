@@ -21,6 +21,8 @@
 //   - Streamed responses are not slowed down after the first 6 MB.
 //   - Environments are not ended after hours of continuous use.
 //   - Function lines that are no JSON are not wrapped when LogFormat is JSON.
+//   - There are no Cognito identities and no X-Ray daemon: functions never get the
+//     header of the one, causes of errors for the other are dropped.
 //   - Managed instances and SnapStart are not emulated.
 package emulator
 

@@ -154,12 +154,28 @@ func (s *stage) stop() {
 // invoke runs the function and waits for its answer.
 func (s *stage) invoke(event string) Result {
 	s.t.Helper()
-	event = strings.ReplaceAll(event, "GATE", s.gates.URL)
-	result, err := s.Invoke(s.t.Context(), "shop", []byte(event))
-	if err != nil {
-		s.t.Fatal(err)
+	result, ok := <-s.begin(event)
+	if !ok {
+		s.t.FailNow()
 	}
 	return result
+}
+
+// begin runs the function; the channel gets its answer, and is closed without one
+// if the emulator refuses.
+func (s *stage) begin(event string) <-chan Result {
+	event = strings.ReplaceAll(event, "GATE", s.gates.URL)
+	answer := make(chan Result, 1)
+	go func() {
+		defer close(answer)
+		result, err := s.Invoke(s.t.Context(), "shop", []byte(event))
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		answer <- result
+	}()
+	return answer
 }
 
 // settle waits until the environment is idle.

@@ -85,11 +85,11 @@ func TestFreeze(t *testing.T) {
 		} else {
 			moves("counting between invocations")
 		}
-		go s.invoke(`{"Gate":"GATE/f"}`)
+		answer := s.begin(`{"Gate":"GATE/f"}`)
 		<-s.waiting
 		moves("counting after the thaw")
 		s.open <- struct{}{}
-		s.settle()
+		<-answer
 	}
 }
 

@@ -125,10 +125,7 @@ func TestConcurrency(t *testing.T) {
 	for name, addresses := range map[string][]netip.Addr{"an address each": nil, "one address": {one}} {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, change(func(c *Config, f *Function) { c.Addresses, f.Concurrency = addresses, 2 }))
-			variables := make(chan string, 2)
-			for range 2 {
-				go func() { variables <- string(s.invoke(`{"Env":true,"Gate":"GATE/f"}`).Payload) }()
-			}
+			answers := []<-chan Result{s.begin(`{"Env":true,"Gate":"GATE/f"}`), s.begin(`{"Env":true,"Gate":"GATE/f"}`)}
 			<-s.waiting
 			<-s.waiting
 			_, err := s.Invoke(t.Context(), "shop", []byte(`{}`))
@@ -144,8 +141,8 @@ func TestConcurrency(t *testing.T) {
 			s.open <- struct{}{}
 			s.open <- struct{}{}
 			hosts, ports, environments := map[string]bool{}, map[string]bool{}, map[string]bool{}
-			for range 2 {
-				_, after, _ := strings.Cut(<-variables, `"AWS_LAMBDA_RUNTIME_API=`)
+			for _, answer := range answers {
+				_, after, _ := strings.Cut(string((<-answer).Payload), `"AWS_LAMBDA_RUNTIME_API=`)
 				host, port, _ := strings.Cut(after[:strings.Index(after, `"`)], ":")
 				hosts[host], ports[port] = true, true
 			}

@@ -141,7 +141,7 @@ func TestLogsAPIStory(t *testing.T) {
 // so has the function its event while the extension does.
 func TestEventsGoOutTogether(t *testing.T) {
 	s := play(t, extension("ext", `{"Events":["INVOKE"],"Gate":"GATE/ext"}`))
-	go s.invoke(`{"Gate":"GATE/f"}`)
+	answer := s.begin(`{"Gate":"GATE/f"}`)
 	got := []string{<-s.waiting, <-s.waiting}
 	slices.Sort(got)
 	if diff := cmp.Diff([]string{"ext", "f"}, got); diff != "" {
@@ -149,7 +149,7 @@ func TestEventsGoOutTogether(t *testing.T) {
 	}
 	s.open <- struct{}{}
 	s.open <- struct{}{}
-	s.settle()
+	<-answer
 }
 
 // TestLateSubscription: after Init it is refused.

@@ -126,8 +126,7 @@ func TestIdleTimeoutWithoutInvocation(t *testing.T) {
 // context ends, and the caller gets an answer.
 func TestShutdownLosesPatience(t *testing.T) {
 	s := play(t)
-	answer := make(chan Result, 1)
-	go func() { answer <- s.invoke(`{"Gate":"GATE/never"}`) }()
+	answer := s.begin(`{"Gate":"GATE/never"}`)
 	<-s.waiting
 	ctx, cancel := contextWithTimeout(50 * time.Millisecond)
 	defer cancel()

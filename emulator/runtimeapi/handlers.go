@@ -3,7 +3,6 @@ package runtimeapi
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -64,31 +63,15 @@ func writeInvocation(w http.ResponseWriter, inv Invocation) {
 			w.Header().Set(name, value)
 		}
 	}
-	contentType := inv.ContentType
-	if contentType == "" {
-		contentType = "application/json"
-	}
-	set("Content-Type", contentType)
+	set("Content-Type", "application/json")
 	set("Lambda-Runtime-Aws-Request-Id", inv.RequestID)
 	set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(inv.Deadline.UnixMilli(), 10))
 	set("Lambda-Runtime-Invoked-Function-Arn", inv.FunctionARN)
 	set("Lambda-Runtime-Trace-Id", inv.TraceID)
 	set("Lambda-Runtime-Client-Context", inv.ClientContext)
-	set("Lambda-Runtime-Cognito-Identity", cognitoIdentity(inv))
 	set("Lambda-Runtime-Aws-Tenant-Id", inv.TenantID)
 	w.Header().Set("Content-Length", strconv.Itoa(len(inv.Payload)))
 	_, _ = w.Write(inv.Payload)
-}
-
-func cognitoIdentity(inv Invocation) string {
-	if inv.CognitoIdentityID == "" && inv.CognitoIdentityPoolID == "" {
-		return ""
-	}
-	identity, _ := json.Marshal(struct {
-		ID   string `json:"cognitoIdentityId"`
-		Pool string `json:"cognitoIdentityPoolId"`
-	}{inv.CognitoIdentityID, inv.CognitoIdentityPoolID})
-	return string(identity)
 }
 
 // errRequestID says that the path names another invocation than the current one.
@@ -229,11 +212,13 @@ func (a *API) failure(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	body, cause, refused := readError(r)
-	a.finish(t, Reply{
-		Payload: body, ContentType: r.Header.Get("Content-Type"), XRayCause: cause,
-		ErrorType: errorType(r.Header.Get(errorTypeHeader)), Start: start, Bytes: int64(len(body)),
-	})
+	reply := Reply{Start: start, ContentType: r.Header.Get("Content-Type")}
+	refused := buffered(r, t.inv.RequestID, &reply)
+	if refused == nil {
+		reply.ErrorType = errorType(r.Header.Get(errorTypeHeader))
+		reply.Payload = errorAlone(reply.ContentType, reply.Payload)
+	}
+	a.finish(t, reply)
 	if refused != nil {
 		refused.write(w)
 		return
@@ -250,7 +235,12 @@ func (a *API) initError(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	body, _, refused := readError(r)
+	var reply Reply
+	refused := buffered(r, "", &reply)
+	var body []byte // the runtime's own words, if it got them out
+	if refused == nil {
+		body = errorAlone(r.Header.Get("Content-Type"), reply.Payload)
+	}
 	if a.cfg.InitError != nil {
 		a.cfg.InitError(errorType(r.Header.Get(errorTypeHeader)), body)
 	}

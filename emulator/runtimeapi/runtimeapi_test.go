@@ -114,8 +114,8 @@ func TestNextHandsOutHeadersAndPayload(t *testing.T) {
 	<-s.api.Arrived()
 	s.api.Begin(Invocation{
 		RequestID: "3b0e", Deadline: time.UnixMilli(1790000003000), FunctionARN: "arn:aws:lambda:x:1:function:shop:live",
-		TraceID: "Root=1-a;Sampled=1", ClientContext: `{"c":1}`, CognitoIdentityID: "i", TenantID: "t",
-		ContentType: "text/plain", Payload: []byte("hello"),
+		TraceID: "Root=1-a;Sampled=1", ClientContext: `{"c":1}`, TenantID: "t",
+		Payload: []byte("hello"),
 	})
 	got := <-s.waiting
 	for name, want := range map[string]string{
@@ -124,9 +124,8 @@ func TestNextHandsOutHeadersAndPayload(t *testing.T) {
 		"Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:x:1:function:shop:live",
 		"Lambda-Runtime-Trace-Id":             "Root=1-a;Sampled=1",
 		"Lambda-Runtime-Client-Context":       `{"c":1}`,
-		"Lambda-Runtime-Cognito-Identity":     `{"cognitoIdentityId":"i","cognitoIdentityPoolId":""}`,
 		"Lambda-Runtime-Aws-Tenant-Id":        "t",
-		"Content-Type":                        "text/plain",
+		"Content-Type":                        "application/json",
 	} {
 		if got.header.Get(name) != want {
 			t.Errorf("%s = %q, want %q", name, got.header.Get(name), want)
@@ -140,13 +139,10 @@ func TestNextHandsOutHeadersAndPayload(t *testing.T) {
 func TestNextSendsNoEmptyHeaders(t *testing.T) {
 	got := newSession(t).invoke()
 	for _, name := range []string{"Lambda-Runtime-Trace-Id", "Lambda-Runtime-Client-Context",
-		"Lambda-Runtime-Cognito-Identity", "Lambda-Runtime-Aws-Tenant-Id"} {
+		"Lambda-Runtime-Aws-Tenant-Id"} {
 		if _, ok := got.header[name]; ok {
 			t.Errorf("%s was sent", name)
 		}
-	}
-	if got.header.Get("Content-Type") != "application/json" {
-		t.Errorf("Content-Type = %q", got.header.Get("Content-Type"))
 	}
 }
 
@@ -288,60 +284,41 @@ func TestTruncatedResponse(t *testing.T) {
 }
 
 func TestError(t *testing.T) {
-	const cause = `{"exceptions":null,"working_directory":"/var/task","paths":["index.js"]}`
+	const withCause = "application/vnd.aws.lambda.error.cause+json"
+	tooLong := strings.Repeat("x", MaxPayload+1)
 	for _, c := range []struct {
-		name, typ, contentType, cause, body, wantType, wantCause, wantBody string
+		name, typ, contentType, body string
+		status                       int
+		wantType, wantBody           string
 	}{
-		{"kept type", "Function.MyError", "", "", `{"a":1}`, "Function.MyError", "", `{"a":1}`},
-		{"type inside text", "x Runtime.Oops!", "", "", "", "Runtime.Oops", "", ""},
-		{"unknown function type", "Function.lower", "", "", "", "Function.Unknown", "", ""},
-		{"no type", "", "", "", "any text", "Runtime.Unknown", "", "any text"},
-		{"unhandled", "Unhandled", "", "", "", "Runtime.Unknown", "", ""},
-		{"cause in header", "", "", `{"working_directory":"/var/task","paths":["index.js"]}`, "", "Runtime.Unknown",
-			cause, ""},
-		{"empty cause", "", "", `{}`, "", "Runtime.Unknown", "", ""},
-		{"cause in body", "", "application/vnd.aws.lambda.error.cause+json", "",
-			`{"errorMessage":"m","errorType":"T","stackTrace":["s"],` +
-				`"errorCause":{"working_directory":"/var/task","paths":["index.js"]}}`,
-			"Runtime.Unknown", cause, `{"errorMessage":"m","errorType":"T","stackTrace":["s"]}`},
-		{"unreadable body", "", "application/vnd.aws.lambda.error.cause+json", "", `{`, "Runtime.Unknown", "",
-			`"Invalid error body"`},
+		{"kept type", "Function.MyError", "", `{"a":1}`, 202, "Function.MyError", `{"a":1}`},
+		{"type inside text", "x Runtime.Oops!", "", "", 202, "Runtime.Oops", ""},
+		{"unknown function type", "Function.lower", "", "", 202, "Function.Unknown", ""},
+		{"no type", "", "", "any text", 202, "Runtime.Unknown", "any text"},
+		{"unhandled", "Unhandled", "", "", 202, "Runtime.Unknown", ""},
+		{"cause in body", "", withCause, `{"errorMessage":"m","errorType":"T","stackTrace":["s"],` +
+			`"errorCause":{"working_directory":"/var/task","paths":["index.js"]}}`, 202,
+			"Runtime.Unknown", `{"errorMessage":"m","errorType":"T","stackTrace":["s"]}`},
+		{"unreadable body", "", withCause, `{`, 202, "Runtime.Unknown", `"Invalid error body"`},
+		{"too large", "Function.MyError", "", tooLong, 413, "Function.ResponseSizeTooLarge",
+			`{"errorMessage":"Response payload size (6291557 bytes) exceeded maximum allowed payload size ` +
+				`(6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSession(t)
 			s.invoke()
 			got := s.call("POST", "/runtime/invocation/r1/error", c.body, errorTypeHeader, c.typ,
-				causeHeader, c.cause, "Content-Type", c.contentType)
-			if got.status != 202 || got.body != `{"status":"OK"}` {
+				"Content-Type", c.contentType)
+			if got.status != c.status || c.status == 202 && got.body != `{"status":"OK"}` {
 				t.Fatalf("got %d %s", got.status, got.body)
 			}
-			reply := s.turn.Reply()
-			if reply.ErrorType != c.wantType || string(reply.XRayCause) != c.wantCause || string(reply.Payload) != c.wantBody {
-				t.Errorf("type %q cause %s body %s", reply.ErrorType, reply.XRayCause, reply.Payload)
+			if reply := s.turn.Reply(); reply.ErrorType != c.wantType || string(reply.Payload) != c.wantBody {
+				t.Errorf("type %q body %s", reply.ErrorType, reply.Payload)
 			}
 			s.wait()
 			<-s.turn.Done()
 		})
 	}
-}
-
-func TestCauseIsCropped(t *testing.T) {
-	frame := `{"path":"` + strings.Repeat("p", 1000) + `","line":1,"label":"l"}`
-	frames := strings.TrimSuffix(strings.Repeat(frame+",", 200), ",")
-	got := crop([]byte(`{"message":"` + strings.Repeat("é", 50000) + `","exceptions":[{"type":"T","stack":[` +
-		frames + `]}]}`))
-	if len(got) == 0 || len(got) > maxCause {
-		t.Errorf("%d bytes left", len(got))
-	}
-}
-
-func FuzzCrop(f *testing.F) {
-	f.Add([]byte(`{"working_directory":"/","exceptions":[{"stack":[1]}]}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if got := crop(raw); len(got) > maxCause {
-			t.Errorf("%d bytes left", len(got))
-		}
-	})
 }
 
 func TestInitError(t *testing.T) {

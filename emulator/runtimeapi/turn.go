@@ -1,23 +1,19 @@
 package runtimeapi
 
 import (
-	"encoding/json"
 	"io"
 	"time"
 )
 
 // Invocation is what the runtime gets with next. Empty values send no header.
 type Invocation struct {
-	RequestID             string
-	Deadline              time.Time // when the function times out
-	FunctionARN           string    // as invoked, with version or alias
-	TraceID               string    // X-Ray header
-	ClientContext         string    // JSON text
-	CognitoIdentityID     string
-	CognitoIdentityPoolID string
-	TenantID              string
-	ContentType           string // application/json when empty
-	Payload               []byte
+	RequestID     string
+	Deadline      time.Time // when the function times out
+	FunctionARN   string    // as invoked, with version or alias
+	TraceID       string    // X-Ray header
+	ClientContext string    // JSON text
+	TenantID      string
+	Payload       []byte
 
 	// Stream is called when the runtime begins a streamed response, and gets the
 	// bytes as they come. Nil collects them into Reply.Payload, as for a caller
@@ -31,8 +27,6 @@ type Reply struct {
 	ContentType string
 	// ErrorType is empty for a success, else one of AWS's error types.
 	ErrorType string
-	// XRayCause is the cause that came with an error, at most 64 KiB, nil if none.
-	XRayCause json.RawMessage
 	// TrailerType and TrailerBody are an error after the first streamed byte. The
 	// invocation counts as a success all the same.
 	TrailerType string

@@ -112,7 +112,7 @@ func internal(name string) {
 	resp := register(name, `{"events":["INVOKE"]}`)
 	fmt.Println("internal: registered", resp.StatusCode)
 	close(registered)
-	for {
+	for resp.StatusCode == http.StatusOK {
 		r, err := http.NewRequest("GET", base+"/2020-01-01/extension/event/next", nil)
 		check(err)
 		r.Header.Set("Lambda-Extension-Identifier", resp.Header.Get("Lambda-Extension-Identifier"))
