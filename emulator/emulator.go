@@ -93,7 +93,9 @@ type Function struct {
 	// MemoryMB is the limit for all processes together and gives the CPU share,
 	// 128 to 10,240; 128 if 0.
 	MemoryMB int
-	TmpMB    int // size of /tmp, 512 if 0
+	// TmpMB is the size of /tmp, at most 10,240; 512 if 0. Lambda has no smaller
+	// one, here it may be.
+	TmpMB int
 	// Timeout of an invocation, at most 15 minutes; 3 s if 0.
 	Timeout time.Duration
 	// Concurrency is how many environments may exist at once; 1 if 0.
@@ -243,7 +245,12 @@ func (l *Lambda) prepare(f Function) (*readyFunction, error) {
 	f.Handler = orText(f.Handler, "index.handler")
 	f.LogFormat = orText(f.LogFormat, "Text")
 	f.InitType = orText(f.InitType, "on-demand")
-	f.MemoryMB = max(f.MemoryMB, 128)
+	if f.MemoryMB == 0 {
+		f.MemoryMB = 128
+	}
+	if f.TmpMB == 0 {
+		f.TmpMB = 512
+	}
 	f.Concurrency = max(f.Concurrency, 1, f.Warm)
 	if f.Timeout == 0 {
 		f.Timeout = 3 * time.Second
@@ -268,8 +275,10 @@ func (f *Function) validate() error {
 		return fmt.Errorf("log format %q: use Text or JSON", f.LogFormat)
 	case f.InitType != "on-demand" && f.InitType != "provisioned-concurrency":
 		return fmt.Errorf("initialization type %q: use on-demand or provisioned-concurrency", f.InitType)
-	case f.MemoryMB > 10240:
-		return fmt.Errorf("memory %d MB: at most 10240", f.MemoryMB)
+	case f.MemoryMB < 128 || f.MemoryMB > 10240:
+		return fmt.Errorf("memory %d MB: use 128 to 10240", f.MemoryMB)
+	case f.TmpMB < 1 || f.TmpMB > 10240:
+		return fmt.Errorf("/tmp of %d MB: use 1 to 10240", f.TmpMB)
 	case f.Timeout < 0 || f.Timeout > 15*time.Minute:
 		return fmt.Errorf("timeout %v: above 0, at most 15m", f.Timeout)
 	}

@@ -188,6 +188,19 @@ func TestEventRetries(t *testing.T) {
 	}
 }
 
+// TestShutdownDoesNotRetryEvents: one that waits for its second try is dropped.
+func TestShutdownDoesNotRetryEvents(t *testing.T) {
+	s := play(t, change(func(c *Config, _ *Function) { c.EventRetryDelays = []time.Duration{time.Hour} }))
+	if _, err := s.InvokeEvent("shop", []byte(`{"Error":"Oops"}`)); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the first try", func() bool { return len(s.recorder.Reports()) == 1 })
+	s.stop()
+	if n := len(s.recorder.Reports()); n != 1 {
+		t.Errorf("%d tries", n)
+	}
+}
+
 // TestFunctionsCallEachOther: several functions behind one Invoke API, which they
 // find by AWS_ENDPOINT_URL_LAMBDA.
 func TestFunctionsCallEachOther(t *testing.T) {
@@ -218,7 +231,9 @@ func TestConfigErrors(t *testing.T) {
 		`no command`:                       func(c *Config) { c.Functions[0].Command = nil },
 		`log format "xml": use Text`:       func(c *Config) { c.Functions[0].LogFormat = "xml" },
 		`initialization type "never"`:      func(c *Config) { c.Functions[0].InitType = "never" },
-		`memory 20000 MB: at most`:         func(c *Config) { c.Functions[0].MemoryMB = 20000 },
+		`memory 20000 MB: use 128 to`:      func(c *Config) { c.Functions[0].MemoryMB = 20000 },
+		`memory 127 MB: use 128 to`:        func(c *Config) { c.Functions[0].MemoryMB = 127 },
+		`/tmp of 10241 MB`:                 func(c *Config) { c.Functions[0].TmpMB = 10241 },
 		`timeout 16m0s`:                    func(c *Config) { c.Functions[0].Timeout = 16 * time.Minute },
 		`listen for the Invoke API on x:y`: func(c *Config) { c.Listen = "x:y" },
 		`extension: stat`:                  func(c *Config) { c.Functions[0].Extensions = []string{"/no/such"} },

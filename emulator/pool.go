@@ -115,9 +115,13 @@ func (p *pool) acquire() (*environment, error) {
 	return e, nil
 }
 
-// await is acquire for those who can wait: queued events.
+// await is acquire for those who can wait: queued events. It is an error when ctx
+// has ended, even if an environment is free.
 func (p *pool) await(ctx context.Context) (*environment, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		free := make(chan struct{}, 1)
 		p.mu.Lock()
 		p.waiters = append(p.waiters, free)
