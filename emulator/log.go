@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -196,7 +196,7 @@ func (n *notices) add(texts ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, text := range texts {
-		if !strings.Contains("\n"+strings.Join(n.seen, "\n")+"\n", "\n"+text+"\n") {
+		if !slices.Contains(n.seen, text) {
 			n.seen = append(n.seen, text)
 		}
 	}

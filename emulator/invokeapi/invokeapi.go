@@ -18,8 +18,8 @@ import (
 
 // Largest payloads of an invocation, in bytes.
 const (
-	MaxPayload      = 6 * 1024 * 1024 // RequestResponse and streaming
-	MaxEventPayload = 1024 * 1024     // Event
+	maxPayload      = 6 * 1024 * 1024 // RequestResponse and streaming
+	maxEventPayload = 1024 * 1024     // Event
 )
 
 // Request is an invocation as the caller asked for it.
@@ -142,10 +142,10 @@ func read(w http.ResponseWriter, r *http.Request, kind string) (Request, error) 
 	if req.Function, req.Qualifier, err = parseName(r.PathValue("name"), r.URL.Query()); err != nil {
 		return req, err
 	}
-	limit := MaxPayload
+	limit := maxPayload
 	switch kind {
 	case "Event":
-		limit = MaxEventPayload
+		limit = maxEventPayload
 	case "RequestResponse", "DryRun":
 	default:
 		return req, invalid("InvalidParameterValueException", "Value '"+kind+"' at 'invocationType' failed to satisfy "+

@@ -93,7 +93,7 @@ func post(t *testing.T, url, body string, headers ...string) (*http.Response, st
 // TestErrors is the table of the service's own errors.
 func TestErrors(t *testing.T) {
 	const path = "/2015-03-31/functions/shop/invocations"
-	tooLong := strings.Repeat(" ", MaxPayload) + "1"
+	tooLong := strings.Repeat(" ", maxPayload) + "1"
 	for _, c := range []struct {
 		name, path, body, header, value string
 		status                          int
@@ -119,7 +119,7 @@ func TestErrors(t *testing.T) {
 		{"too large", path, tooLong, "", "", 413, "RequestTooLargeException",
 			`{"Type":"User","message":"6291457 byte payload is too large for ` +
 				`the RequestResponse invocation type (limit 6291456 bytes)"}`},
-		{"event too large", path, tooLong[MaxPayload-MaxEventPayload:], "X-Amz-Invocation-Type", "Event", 413,
+		{"event too large", path, tooLong[maxPayload-maxEventPayload:], "X-Amz-Invocation-Type", "Event", 413,
 			"RequestTooLargeException",
 			`{"Type":"User","message":"1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)"}`},
 		{"two qualifiers", "/2015-03-31/functions/shop:a/invocations?Qualifier=b", "", "", "", 400,
@@ -224,7 +224,7 @@ func TestSDKErrors(t *testing.T) {
 		t.Errorf("throttled: %v", err)
 	}
 	_, err = sdk.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("shop"), Payload: make([]byte,
-		MaxPayload+1)})
+		maxPayload+1)})
 	if _, ok := errors.AsType[*types.RequestTooLargeException](err); !ok {
 		t.Errorf("too large: %v", err)
 	}

@@ -134,10 +134,10 @@ func (a *API) response(w http.ResponseWriter, r *http.Request) {
 // buffered reads a whole body. What is too large is read to its end and
 // counted, so that the caller learns how large it was.
 func buffered(r *http.Request, requestID string, reply *Reply) *problem {
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxPayload+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload+1))
 	reply.Bytes = int64(len(body))
-	if err == nil && reply.Bytes > MaxPayload {
-		rest, drainErr := io.Copy(io.Discard, io.LimitReader(r.Body, MaxStream))
+	if err == nil && reply.Bytes > maxPayload {
+		rest, drainErr := io.Copy(io.Discard, io.LimitReader(r.Body, maxStream))
 		reply.Bytes, err = reply.Bytes+rest, drainErr
 	}
 	switch {
@@ -145,9 +145,9 @@ func buffered(r *http.Request, requestID string, reply *Reply) *problem {
 		reply.ErrorType = "Runtime.TruncatedResponse"
 		reply.Payload = FailureBody(requestID, reply.ErrorType, "Response is truncated")
 		return &truncated
-	case reply.Bytes > MaxPayload:
+	case reply.Bytes > maxPayload:
 		reply.ErrorType = "Function.ResponseSizeTooLarge"
-		reply.Payload = tooLargeBody(reply.Bytes, MaxPayload)
+		reply.Payload = tooLargeBody(reply.Bytes, maxPayload)
 		return &tooLarge
 	}
 	reply.Payload = body
@@ -159,10 +159,10 @@ func buffered(r *http.Request, requestID string, reply *Reply) *problem {
 func streamed(r *http.Request, inv Invocation, reply *Reply) *problem {
 	var collected bytes.Buffer
 	var sink io.Writer = &collected
-	limit := int64(MaxPayload)
+	limit := int64(maxPayload)
 	if inv.Stream != nil {
 		reply.Streamed = true
-		sink, limit = &patientWriter{to: inv.Stream(reply.ContentType)}, MaxStream
+		sink, limit = &patientWriter{to: inv.Stream(reply.ContentType)}, maxStream
 	}
 	n, err := io.Copy(sink, io.LimitReader(r.Body, limit+1))
 	reply.Bytes = n

@@ -12,10 +12,10 @@ import (
 
 // Limits of what a function may answer, from AWS's quotas page and code.
 const (
-	// MaxPayload is the largest buffered response or error, in bytes: 6 MiB and 100.
-	MaxPayload = 6*1024*1024 + 100
-	// MaxStream is the largest streamed response, in bytes.
-	MaxStream = 200 * 1024 * 1024
+	// maxPayload is the largest buffered response or error, in bytes: 6 MiB and 100.
+	maxPayload = 6*1024*1024 + 100
+	// maxStream is the largest streamed response, in bytes.
+	maxStream = 200 * 1024 * 1024
 )
 
 // state is the runtime's place in the protocol; its text is what AWS writes

@@ -237,8 +237,8 @@ func TestResponseSize(t *testing.T) {
 		size, status int
 		typ, payload string
 	}{
-		{MaxPayload, 202, "", ""},
-		{MaxPayload + 1, 413, "Function.ResponseSizeTooLarge", `{"errorMessage":"Response payload size (6291557 bytes) ` +
+		{maxPayload, 202, "", ""},
+		{maxPayload + 1, 413, "Function.ResponseSizeTooLarge", `{"errorMessage":"Response payload size (6291557 bytes) ` +
 			`exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}`},
 		{7000000, 413, "Function.ResponseSizeTooLarge", `{"errorMessage":"Response payload size (7000000 bytes) ` +
 			`exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}`},
@@ -285,7 +285,7 @@ func TestTruncatedResponse(t *testing.T) {
 
 func TestError(t *testing.T) {
 	const withCause = "application/vnd.aws.lambda.error.cause+json"
-	tooLong := strings.Repeat("x", MaxPayload+1)
+	tooLong := strings.Repeat("x", maxPayload+1)
 	for _, c := range []struct {
 		name, typ, contentType, body string
 		status                       int
