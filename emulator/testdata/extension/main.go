@@ -150,7 +150,7 @@ func awaitLast(requestID string) {
 		defer cancel()
 		_ = telemetry.server.Shutdown(ctx)
 	}()
-	patience := time.Second
+	patience := 1500 * time.Millisecond
 	if requestID == "" {
 		patience /= 4
 	}
