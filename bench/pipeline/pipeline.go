@@ -5,15 +5,16 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 
+	"slipstream/bench/lines"
+	"slipstream/bench/memory"
 	"slipstream/demo/objects"
 	"slipstream/deploy/layer"
 	"slipstream/emulator"
@@ -52,15 +53,16 @@ type Place interface {
 type Result struct {
 	Lost, Doubled int
 	ObjectBytes   int64 // of all objects, as they lie there
-	LogBytes      int64 // of the lines, as they were delivered
+	TextBytes     int64 // of the lines, as the function wrote them
 	CPU           time.Duration
-	PeakMemory    int64           // bytes
-	Elapsed       time.Duration   // from the first event until the extension has ended
+	PeakMemory    int64           // bytes, of the extension alone
+	Elapsed       time.Duration   // from the first event until the extension has delivered all and ended
 	Added         []time.Duration // for each invocation, after the runtime was done
 }
 
-// Programs are the binaries of a run.
-type Programs struct{ Extension, Function string }
+// Programs are the binaries of a run. Empty is an extension that does nothing,
+// the yardstick for what any extension costs.
+type Programs struct{ Extension, Empty, Function string }
 
 // Build makes the programs as they ship. The folder gets the extension under
 // the name that it has in the layer.
@@ -73,17 +75,40 @@ func Build(ctx context.Context, folder string) (p Programs, err error) {
 	if err := os.Symlink(built, p.Extension); err != nil {
 		return p, err
 	}
+	if p.Empty, err = layer.Program(ctx, "./bench/emptyextension", runtime.GOARCH); err != nil {
+		return p, err
+	}
 	p.Function, err = layer.Program(ctx, "./bench/function", runtime.GOARCH)
 	return p, err
+}
+
+// RunEmpty plays the scenario with the extension that does nothing, and counts
+// only what it costs.
+func RunEmpty(ctx context.Context, s Scenario, p Programs) (Result, error) {
+	return run(ctx, s, p.Function, p.Empty, emulator.Config{}, map[string]string{})
 }
 
 // Run plays the scenario with our extension delivering to the place, ends the
 // environment straight after the last invocation, and counts.
 func Run(ctx context.Context, s Scenario, p Programs, to Place, env map[string]string) (Result, error) {
-	var r Result
+	var config emulator.Config
+	if folder, ok := to.(objects.Folder); ok {
+		config.Binds = []string{string(folder)}
+	}
+	env["SLIPSTREAM_DESTINATIONS"] = to.URL()
+	r, err := run(ctx, s, p.Function, p.Extension, config, env)
+	if err != nil {
+		return r, err
+	}
+	return r, r.count(ctx, s, to)
+}
+
+// run plays the scenario with one extension.
+func run(ctx context.Context, s Scenario, function, extension string, config emulator.Config,
+	env map[string]string) (r Result, err error) {
 	var mu sync.Mutex
 	var began, ended time.Time
-	observe := emulator.Observe{
+	config.Observe = emulator.Observe{
 		Report: func(report emulator.Report) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -96,25 +121,23 @@ func Run(ctx context.Context, s Scenario, p Programs, to Place, env map[string]s
 			mu.Lock()
 			defer mu.Unlock()
 			if end.Extension != "" {
-				r.CPU, r.PeakMemory, ended = r.CPU+end.CPU, max(r.PeakMemory, end.MaxRSSBytes), end.At
+				r.CPU, ended = r.CPU+end.CPU, end.At
 			}
 		},
 	}
-	config := emulator.Config{Freeze: s.Freeze, Observe: observe, Functions: []emulator.Function{{
-		Name: "bench", Command: []string{p.Function}, Extensions: []string{p.Extension}, Env: env,
+	config.Freeze = s.Freeze
+	config.Functions = []emulator.Function{{
+		Name: "bench", Command: []string{function}, Extensions: []string{extension}, Env: env,
 		MemoryMB: memoryMB, Timeout: timeout, Warm: 1,
-	}}}
-	if folder, ok := to.(objects.Folder); ok {
-		config.Binds = []string{string(folder)}
-	}
-	env["SLIPSTREAM_DESTINATIONS"] = to.URL()
-	if err := play(ctx, config, s); err != nil {
-		return r, err
-	}
+	}}
+	watcher := memory.Watch(filepath.Base(extension))
+	err = play(ctx, config, s)
 	mu.Lock()
 	defer mu.Unlock()
-	r.Elapsed = ended.Sub(began)
-	err := r.count(ctx, s, to)
+	r.PeakMemory, r.Elapsed = watcher.Stop(), ended.Sub(began)
+	if err == nil && r.PeakMemory == 0 {
+		err = errors.New("the extension's process was never seen, so its memory is not known")
+	}
 	return r, err
 }
 
@@ -141,24 +164,15 @@ func play(ctx context.Context, config emulator.Config, s Scenario) error {
 	return err
 }
 
-// numbered finds the number that the function gives each line.
-var numbered = regexp.MustCompile(`line ([0-9]+)-([0-9]+) `)
-
 // count looks for each line in what was delivered.
 func (r *Result) count(ctx context.Context, s Scenario, at Place) error {
 	seen := make([]int, s.Invocations*s.Lines)
 	err := at.Each(ctx, func(_ string, size int64, body []byte) error {
 		r.ObjectBytes += size
 		for line := range bytes.Lines(body) {
-			found := numbered.FindSubmatch(line)
-			if found == nil {
-				continue
-			}
-			id, _ := strconv.Atoi(string(found[1])) // the pattern has only digits
-			number, _ := strconv.Atoi(string(found[2]))
-			if at := (id-1)*s.Lines + number; id >= 1 && number < s.Lines && at < len(seen) {
+			id, place, ok := lines.Number(line)
+			if at := (id-1)*s.Lines + place; ok && id >= 1 && place < s.Lines && at < len(seen) {
 				seen[at]++
-				r.LogBytes += int64(len(line))
 			}
 		}
 		return nil
@@ -172,5 +186,18 @@ func (r *Result) count(ctx context.Context, s Scenario, at Place) error {
 	if err != nil {
 		return fmt.Errorf("read back %s: %w", at.URL(), err)
 	}
-	return nil
+	var written counter
+	for id := range s.Invocations {
+		err = errors.Join(err, lines.Write(&written, id+1, s.Lines))
+	}
+	r.TextBytes = int64(written)
+	return err
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }

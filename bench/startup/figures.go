@@ -30,7 +30,7 @@ func Figures(ours, empty []Start) []figure.Figure {
 	ratio.Value = start.Value / emptyStart.Value
 	return []figure.Figure{ratio, start, emptyStart,
 		figure.Of("start_cpu", "ms", column(ours, cpu)), figure.Of("start_cpu_empty", "ms", column(empty, cpu)),
-		figure.Of("start_memory", "MiB", column(ours, memory)), figure.Of("start_memory_empty", "MiB", column(empty, memory)),
+		figure.Of("start_memory", "MiB", column(ours, peak)), figure.Of("start_memory_empty", "MiB", column(empty, peak)),
 	}
 }
 
@@ -44,4 +44,4 @@ func column(starts []Start, of func(Start) float64) []float64 {
 
 func toNext(s Start) float64 { return float64(s.ToNext) / float64(time.Millisecond) }
 func cpu(s Start) float64    { return float64(s.CPU) / float64(time.Millisecond) }
-func memory(s Start) float64 { return float64(s.MaxRSS) / (1 << 20) }
+func peak(s Start) float64   { return float64(s.MaxRSS) / (1 << 20) }
