@@ -141,6 +141,18 @@ func (s *stage) gate(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// reach waits until a process has come to a gate, and tells to which.
+func (s *stage) reach() string {
+	s.t.Helper()
+	select {
+	case gate := <-s.waiting:
+		return gate
+	case <-time.After(patience):
+		s.t.Fatalf("nobody has come to a gate within %v; log:\n%s", patience, s.log)
+		return ""
+	}
+}
+
 // stop ends the emulator and waits for everything.
 func (s *stage) stop() {
 	s.t.Helper()

@@ -86,7 +86,7 @@ func TestFreeze(t *testing.T) {
 			moves("counting between invocations")
 		}
 		answer := s.begin(`{"Gate":"GATE/f"}`)
-		<-s.waiting
+		s.reach()
 		moves("counting after the thaw")
 		s.open <- struct{}{}
 		<-answer

@@ -126,8 +126,8 @@ func TestConcurrency(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, change(func(c *Config, f *Function) { c.Addresses, f.Concurrency = addresses, 2 }))
 			answers := []<-chan Result{s.begin(`{"Env":true,"Gate":"GATE/f"}`), s.begin(`{"Env":true,"Gate":"GATE/f"}`)}
-			<-s.waiting
-			<-s.waiting
+			s.reach()
+			s.reach()
 			_, err := s.Invoke(t.Context(), "shop", []byte(`{}`))
 			if e, ok := errors.AsType[*invokeapi.Exception](err); !ok || e.Type != "TooManyRequestsException" {
 				t.Errorf("third invocation: %v", err)

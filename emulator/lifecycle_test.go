@@ -142,7 +142,7 @@ func TestLogsAPIStory(t *testing.T) {
 func TestEventsGoOutTogether(t *testing.T) {
 	s := play(t, extension("ext", `{"Events":["INVOKE"],"Gate":"GATE/ext"}`))
 	answer := s.begin(`{"Gate":"GATE/f"}`)
-	got := []string{<-s.waiting, <-s.waiting}
+	got := []string{s.reach(), s.reach()}
 	slices.Sort(got)
 	if diff := cmp.Diff([]string{"ext", "f"}, got); diff != "" {
 		t.Error(diff)
@@ -164,12 +164,34 @@ func TestLateSubscription(t *testing.T) {
 	}
 }
 
+// TestRuntimeDoneComesAfterTheLines that the function has written before it called
+// next, however many are still in the pipe then.
+func TestRuntimeDoneComesAfterTheLines(t *testing.T) {
+	s := play(t, extension("ext", `{"Events":["INVOKE","SHUTDOWN"],"Telemetry":true}`))
+	s.invoke(`{"PrintMB":4}`)
+	s.stop()
+	lines, done := 0, false
+	for _, e := range s.received("ext") {
+		switch {
+		case e.Type == "platform.runtimeDone":
+			done = true
+		case e.Type == "function" && strings.Contains(string(e.Record), "xxx"):
+			if lines++; done {
+				t.Fatalf("line %d came after platform.runtimeDone", lines)
+			}
+		}
+	}
+	if lines != 4096 || !done {
+		t.Errorf("%d lines, platform.runtimeDone %v", lines, done)
+	}
+}
+
 // TestClientDoesNotWaitForExtensions: the answer is there while the extension is
 // still busy, and its time is extensionOverhead.
 func TestClientDoesNotWaitForExtensions(t *testing.T) {
 	s := play(t, extension("ext", `{"Events":["INVOKE"],"Gate":"GATE/ext"}`))
 	s.invoke(`{}`)
-	<-s.waiting
+	s.reach()
 	if n := len(s.recorder.Reports()); n != 0 {
 		t.Fatalf("%d reports before the extension called next", n)
 	}
@@ -188,7 +210,7 @@ func TestClientDoesNotWaitForExtensions(t *testing.T) {
 func TestRuntimeIsNotDoneBeforeNext(t *testing.T) {
 	s := play(t)
 	s.invoke(`{"GateNext":"GATE/next"}`)
-	<-s.waiting
+	s.reach()
 	if n := len(s.recorder.Reports()); n != 0 {
 		t.Fatalf("%d reports before the runtime called next", n)
 	}

@@ -127,7 +127,7 @@ func TestIdleTimeoutWithoutInvocation(t *testing.T) {
 func TestShutdownLosesPatience(t *testing.T) {
 	s := play(t)
 	answer := s.begin(`{"Gate":"GATE/never"}`)
-	<-s.waiting
+	s.reach()
 	ctx, cancel := contextWithTimeout(50 * time.Millisecond)
 	defer cancel()
 	s.impatient = true
