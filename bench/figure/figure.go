@@ -1,11 +1,11 @@
-// Package figure is how the programs of bench print what they measured: a line
-// a figure, or JSON, and the goals that a figure must meet. Use Main in each.
+// Package figure is how the programs of bench print and keep what they measured:
+// a line a figure, or JSON, the goals that a figure must meet, and the README's
+// table. Use Main in each.
 package figure
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -79,17 +79,22 @@ func Main(program string, measure func(context.Context) ([]Figure, error)) {
 	defer stop()
 	asJSON := flag.Bool("json", false, "print JSON")
 	check := flag.Bool("check", false, "exit 1 when a goal is missed")
+	keepIn := flag.String("keep", "", "keep the results in this `FILE` too, beside those of the other programs")
 	flag.Parse()
 	figures, err := measure(ctx)
+	r := Report{Program: program, Date: time.Now().UTC().Format(time.DateOnly), Figures: figures,
+		Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())}
+	if err == nil {
+		err = r.print(os.Stdout, *asJSON)
+	}
+	if err == nil && *keepIn != "" {
+		err = keep(*keepIn, r)
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench/%s: %v\n", program, err)
 		os.Exit(2)
 	}
-	missed, err := report(os.Stdout, program, *asJSON, figures)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "bench/%s: %v\n", program, err)
-		os.Exit(2)
-	}
+	missed := r.missed()
 	for _, goal := range missed {
 		fmt.Fprintln(os.Stderr, "missed:", goal)
 	}
@@ -98,24 +103,32 @@ func Main(program string, measure func(context.Context) ([]Figure, error)) {
 	}
 }
 
-func report(w io.Writer, program string, asJSON bool, figures []Figure) (missed []string, err error) {
+func (r Report) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(Report{Program: program, Date: time.Now().UTC().Format(time.DateOnly),
-			Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
-			Figures: figures})
-	} else {
-		for _, f := range figures {
-			_, e := fmt.Fprintln(w, f)
-			err = errors.Join(err, e)
+		return writeJSON(w, r)
+	}
+	for _, f := range r.Figures {
+		if _, err := fmt.Fprintln(w, f); err != nil {
+			return err
 		}
 	}
-	for _, f := range figures {
+	return nil
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// missed gives a line for each goal that the report does not keep.
+func (r Report) missed() []string {
+	var missed []string
+	for _, f := range r.Figures {
 		if goal, ok := GoalOf(f.Name); ok && !goal.Met(f.Value) {
 			missed = append(missed, fmt.Sprintf("%s is %s %s, the goal is at most %s (%s)",
 				f.Name, short(f.Value), f.Unit, short(goal.AtMost), goal.Why))
 		}
 	}
-	return missed, err
+	return missed
 }

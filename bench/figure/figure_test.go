@@ -1,9 +1,8 @@
 package figure
 
 import (
-	"bytes"
-	"encoding/json"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -33,24 +32,50 @@ func TestALineHasNameValueUnitAndRange(t *testing.T) {
 func TestAMissedGoalIsNamed(t *testing.T) {
 	figures := []Figure{{Name: "start_ratio", Value: 1.2}, {Name: "50x100/s3/peak_memory", Value: 17, Unit: "MiB"},
 		{Name: "not_a_goal", Value: 1e9}, {Name: "50x100/file/lines_lost", Value: math.NaN()}}
-	missed, err := report(&bytes.Buffer{}, "x", false, figures)
-	if err != nil || len(missed) != 2 || !strings.Contains(missed[0], "50x100/s3/peak_memory is 17 MiB") ||
+	missed := Report{Figures: figures}.missed()
+	if len(missed) != 2 || !strings.Contains(missed[0], "50x100/s3/peak_memory is 17 MiB") ||
 		!strings.Contains(missed[1], "lines_lost") {
-		t.Errorf("missed %q, %v; want memory and the figure without a value", missed, err)
+		t.Errorf("missed %q, want memory and the figure without a value", missed)
 	}
 }
 
-func TestJSONKeepsTheFigures(t *testing.T) {
-	figures := []Figure{{Name: "a", Value: 1, Unit: "ms", Runs: 3, Min: 0, Max: 2}}
-	var out bytes.Buffer
-	if _, err := report(&out, "x", true, figures); err != nil {
-		t.Fatal(err)
+func TestKeepReplacesTheProgramsOwnReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.json")
+	of := func(program string, value float64) Report {
+		return Report{Program: program, Date: "2026-11-23", Machine: "m",
+			Figures: []Figure{{Name: program, Value: value, Unit: "ms", Runs: 3, Min: 0, Max: 2}}}
 	}
-	var back Report
-	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back.Program != "x" || back.Machine == "" {
-		t.Fatalf("report %+v, %v", back, err)
+	for _, r := range []Report{of("a", 1), of("b", 1), of("a", 1.5)} {
+		if err := keep(path, r); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if diff := cmp.Diff(figures, back.Figures); diff != "" {
-		t.Error(diff)
+	got, err := Read(path)
+	if diff := cmp.Diff([]Report{of("b", 1), of("a", 1.5)}, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestAFigureWithoutAValueIsNotKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.json")
+	if err := keep(path, Report{Figures: []Figure{Of("a", "ms", nil)}}); err == nil {
+		t.Error("a figure that was not measured was kept")
+	}
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "go run ./bench/start") {
+		t.Errorf("error %v, want one that says how results are made", err)
+	}
+}
+
+func TestTableNeedsEveryFigure(t *testing.T) {
+	if _, err := Table(nil); err == nil || !strings.Contains(err.Error(), "figure start is not among") {
+		t.Errorf("error %v, want one that names the first figure", err)
+	}
+	reports := []Report{{Program: "p", Figures: []Figure{
+		{Name: "a", Value: 0, Unit: "ms"}, {Name: "b", Value: 2.345, Unit: "ms", Max: 7}}}}
+	if got, err := cell(reports, []string{"a", "b"}, true); err != nil || got != "0 / 2.35 / 7 ms" {
+		t.Errorf("cell %q, %v", got, err)
+	}
+	if got := goalCell("start_ratio"); got != "≤ 1.5, aim 1.25" {
+		t.Errorf("goal %q", got)
 	}
 }

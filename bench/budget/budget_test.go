@@ -1,0 +1,147 @@
+package budget
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"slipstream/bench/figure"
+	"slipstream/bench/pipeline"
+	"slipstream/bench/startup"
+	"slipstream/demo/objects"
+	"slipstream/deploy/layer"
+	"slipstream/test/servers"
+)
+
+// keep fails the test if the value passes the goal of that name.
+func keep(t *testing.T, name string, value float64) {
+	t.Helper()
+	goal, ok := figure.GoalOf(name)
+	if !ok {
+		t.Fatalf("%s has no goal in bench/figure/goal.go", name)
+	}
+	if !goal.Met(value) {
+		t.Errorf("%s is %.2f %s, the goal is at most %.2f: %s. It was %.2f on %s. Find what has changed, or raise "+
+			"the goal in bench/figure/goal.go and say there why",
+			name, value, goal.Unit, goal.AtMost, goal.Why, goal.Measured, goal.Date)
+	}
+	t.Logf("%s: %.2f %s, at most %.2f", name, value, goal.Unit, goal.AtMost)
+}
+
+// TestSizes weighs what ships, for both of Lambda's processors.
+func TestSizes(t *testing.T) {
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			binary, err := layer.Program(t.Context(), "./cmd/slipstream-extension", arch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(binary)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var zip bytes.Buffer
+			if err := layer.Write(&zip, binary); err != nil {
+				t.Fatal(err)
+			}
+			keep(t, "binary_size", float64(info.Size())/1e6)
+			keep(t, "layer_size", float64(zip.Len())/1e6)
+		})
+	}
+}
+
+// TestStartRatio compares the median start with that of the empty extension,
+// started in turn with ours, so that a busy machine slows both. The median and
+// not the quickest start, which is a matter of luck: on a quiet machine ratios of
+// medians of 40 lie between 1.11 and 1.17, those of the quickest between 1.08
+// and 1.39. With every core taken by others medians reach 1.5, so it looks again
+// before it says that the goal is missed.
+func TestStartRatio(t *testing.T) {
+	const rounds, looks = 40, 5
+	ours, err := layer.Program(t.Context(), "./cmd/slipstream-extension", runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, err := layer.Program(t.Context(), "./bench/emptyextension", runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goal, _ := figure.GoalOf("start_ratio")
+	best := math.Inf(1)
+	for range looks {
+		starts, err := startup.Compare(t.Context(), rounds, startup.Environment(), ours, empty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range startup.Figures(starts[0], starts[1])[:3] {
+			t.Log(f)
+			if f.Name == goal.Figure {
+				best = min(best, f.Value)
+			}
+		}
+		if goal.Met(best) {
+			break
+		}
+	}
+	keep(t, "start_ratio", best)
+}
+
+// TestMemory plays the everyday scenario under the emulator, to a folder and to
+// a real S3 server, and reads the most memory that the extension ever had.
+func TestMemory(t *testing.T) {
+	programs, err := pipeline.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	everyday := pipeline.Scenarios()[0]
+	for _, place := range []string{"file", "s3"} {
+		t.Run(place, func(t *testing.T) {
+			var to pipeline.Place = objects.Folder(t.TempDir())
+			variables := map[string]string{}
+			if place == "s3" {
+				to, variables = bucket(t)
+			}
+			r, err := pipeline.Run(t.Context(), everyday, programs, to, variables)
+			if err != nil {
+				t.Fatal(err)
+			}
+			prefix := everyday.Name + "/" + place
+			keep(t, prefix+"/peak_memory", float64(r.PeakMemory)/(1<<20))
+			keep(t, prefix+"/lines_lost", float64(r.Lost))
+			keep(t, prefix+"/lines_doubled", float64(r.Doubled))
+		})
+	}
+}
+
+// bucket is a place on an S3 server of the test's own.
+func bucket(t *testing.T) (pipeline.Place, map[string]string) {
+	t.Helper()
+	for _, variable := range servers.StartS3(t).Env() {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	b, err := objects.FindBucket(t.Context(), t.TempDir(), "budget")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, b.Variables()
+}
+
+// TestEveryGoalIsKept makes sure that a goal cannot be written down and then
+// not looked at: each is kept by a test above.
+func TestEveryGoalIsKept(t *testing.T) {
+	kept := []string{"binary_size", "layer_size", "start_ratio", "50x100/file/peak_memory", "50x100/s3/peak_memory",
+		"lines_lost", "lines_doubled"}
+	for _, goal := range figure.Goals() {
+		if !slices.Contains(kept, goal.Figure) {
+			t.Errorf("%s has a goal, but no test keeps it: add one here", goal.Figure)
+		}
+		if goal.Measured > goal.AtMost || goal.Why == "" || goal.Date == "" {
+			t.Errorf("%s: %+v: a goal has a measured value that meets it, a date and a reason", goal.Figure, goal)
+		}
+	}
+}
