@@ -19,6 +19,9 @@ const (
 	// maxAnswer bounds how much of an answer's body is read to keep the
 	// connection.
 	maxAnswer = 64 << 10
+	// lastAnswer is how long an answer is waited for when the environment ends. An
+	// extension may have answered and ended before the answer was read.
+	lastAnswer = 500 * time.Millisecond
 )
 
 // errCut is what a try ends with that was cut on purpose.
@@ -58,7 +61,7 @@ func (c *connection) send(ctx context.Context, body []byte, cut bool) (status in
 		}
 	}
 	conn := c.conn
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(lastAnswer)) })()
 	defer c.hub.gate.after(c.hub.try, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	var head []byte
 	if !c.want.tcp {

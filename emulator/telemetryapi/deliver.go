@@ -72,12 +72,14 @@ func (s *subscriber) deliver(ctx context.Context, line *connection, b *batch) bo
 		}
 		status, err := line.send(ctx, b.body, v.Cut)
 		v.Cut = false
-		// An answer that comes in while frozen is read at the thaw.
-		if s.hub.gate.wait(ctx) != nil {
+		refused := err != nil || status >= http.StatusBadRequest
+		// An answer that comes in while frozen is read at the thaw; one that says the
+		// batch was taken counts, even if it is the last thing to happen.
+		if s.hub.gate.wait(ctx) != nil && refused {
 			return false
 		}
 		switch {
-		case err != nil || status >= http.StatusBadRequest:
+		case refused:
 			s.pauseFor(ctx, backoff)
 			backoff = min(2*backoff, lastBackoff)
 		case v.Duplicate:

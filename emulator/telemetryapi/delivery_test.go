@@ -1,10 +1,13 @@
 package telemetryapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,6 +259,40 @@ func TestTriesAreFurtherAndFurtherApart(t *testing.T) {
 			t.Errorf("try %d came %v after the one before, want at least %v", i+1, gap, least)
 		}
 	}
+}
+
+// TestAnswerOnItsWayCounts: the extension has answered and ended, and the
+// environment with it, before the answer is read.
+func TestAnswerOnItsWayCounts(t *testing.T) {
+	h := newHub(t, Config{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialLoopback(ctx, network, address)
+		return &lateConn{Conn: conn, limited: make(chan struct{})}, err
+	}})
+	r := newReceiver(t, nil)
+	subscribe(t, h, apiTelemetry, "e", r.request(`"types":["function"]`))
+	write(t, h.Output("function"), "x\n")
+	eventually(t, "the POST", func() bool { return len(r.got()) == 1 })
+	h.Reset()
+	if c := h.counted(); c.Delivered != 1 || c.Lost != 0 {
+		t.Errorf("%+v, want 1 delivered, 0 lost", c)
+	}
+}
+
+// lateConn is read only once it has got a deadline.
+type lateConn struct {
+	net.Conn
+	limited chan struct{}
+	once    sync.Once
+}
+
+func (c *lateConn) SetDeadline(at time.Time) error {
+	defer c.once.Do(func() { close(c.limited) })
+	return c.Conn.SetDeadline(at)
+}
+
+func (c *lateConn) Read(b []byte) (int, error) {
+	<-c.limited
+	return c.Conn.Read(b)
 }
 
 func TestNobodyListensAtFirst(t *testing.T) {
