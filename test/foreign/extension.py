@@ -67,7 +67,7 @@ def main():
     logs = os.environ.get("FOREIGN_API") == "logs"
     path = "/2020-08-15/logs" if logs else "/2022-07-01/telemetry"
     call(connection, "PUT", path, {**identified, "Content-Type": "application/json"}, {
-        "schemaVersion": "2020-08-15" if logs else "2022-07-01",
+        "schemaVersion": "2021-03-18" if logs else "2022-07-01",
         "types": ["platform", "function"],
         "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 25},
         "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{PORT}/"},
