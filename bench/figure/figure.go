@@ -30,9 +30,12 @@ type Figure struct {
 
 // Report is a whole run, as --json prints it and bench/results.json keeps it.
 type Report struct {
-	Program string   `json:"program"`
-	Date    string   `json:"date"`
-	Machine string   `json:"machine"`
+	Program string `json:"program"`
+	Date    string `json:"date"`
+	Machine string `json:"machine"`
+	// Others is how much of the machine's CPU other programs used meanwhile, in
+	// percent: above ten, times and ratios say little.
+	Others  float64  `json:"others_percent"`
 	Figures []Figure `json:"figures"`
 }
 
@@ -81,9 +84,7 @@ func Main(program string, measure func(context.Context) ([]Figure, error)) {
 	check := flag.Bool("check", false, "exit 1 when a goal is missed")
 	keepIn := flag.String("keep", "", "keep the results in this `FILE` too, beside those of the other programs")
 	flag.Parse()
-	figures, err := measure(ctx)
-	r := Report{Program: program, Date: time.Now().UTC().Format(time.DateOnly), Figures: figures,
-		Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())}
+	r, err := measured(ctx, program, measure)
 	if err == nil {
 		err = r.print(os.Stdout, *asJSON)
 	}
@@ -103,6 +104,22 @@ func Main(program string, measure func(context.Context) ([]Figure, error)) {
 	}
 }
 
+// measured makes the report.
+func measured(ctx context.Context, program string, measure func(context.Context) ([]Figure, error)) (Report, error) {
+	r := Report{Program: program, Date: time.Now().UTC().Format(time.DateOnly),
+		Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())}
+	before, err := loadNow()
+	if err != nil {
+		return r, err
+	}
+	if r.Figures, err = measure(ctx); err != nil {
+		return r, err
+	}
+	after, err := loadNow()
+	r.Others = others(before, after)
+	return r, err
+}
+
 func (r Report) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, r)
@@ -112,7 +129,8 @@ func (r Report) print(w io.Writer, asJSON bool) error {
 			return err
 		}
 	}
-	return nil
+	_, err := fmt.Fprintf(w, "# %s, %s; other programs used %.0f %% of the CPU meanwhile\n", r.Date, r.Machine, r.Others)
+	return err
 }
 
 func writeJSON(w io.Writer, value any) error {
