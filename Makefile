@@ -10,7 +10,7 @@ FUZZTIME  ?= 10s
 RACE      ?= ./edge/... ./intake/... ./destination/... ./emulator/... ./test/...
 export CGO_ENABLED := 0
 
-.PHONY: help demo test test-go packages race fuzz lint bench build layer docs tools clean
+.PHONY: help demo test test-go packages race fuzz lint bench figures build layer docs tools clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -68,6 +68,11 @@ bench: ## print every figure that the README claims, and check the goals
 	go run ./bench/start --check
 	go run ./bench/edge --check
 
+figures: ## measure again, keep the figures in bench/results.json and in the README
+	go run ./bench/start --keep bench/results.json
+	go run ./bench/edge --keep bench/results.json
+	go generate ./bench/figure
+
 build: ## dist/slipstream and dist/slipstream-extension: static, stripped
 	@mkdir -p dist
 	go build -trimpath -ldflags '-s -w' -o dist/ ./cmd/...
@@ -77,7 +82,7 @@ layer: ## dist/slipstream-layer.zip, ready for aws lambda publish-layer-version
 	@mkdir -p dist
 	go run ./cmd/slipstream layer --output dist/slipstream-layer.zip
 
-docs: ## regenerate what is generated: docs/configuration.md, the README's figures
+docs: ## regenerate what is generated: docs/configuration.md, the README's table of figures
 	go generate ./...
 
 tools: $(BIN)/staticcheck $(BIN)/versitygw ## build the tools of the tests into .cache/bin

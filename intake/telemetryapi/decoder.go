@@ -49,10 +49,10 @@ type pending struct {
 
 // event is one element of a body, as positions in it.
 type event struct {
-	start, end          int
-	time, kind          []byte // without quotes
-	record              []byte
-	recordStart, broken int // where the value begins, -1 unless the body ends in it
+	start, end int
+	time, kind []byte // without quotes
+	record     []byte
+	broken     int // where the value begins, -1 unless the body ends in it
 }
 
 // Decode hands every record of body to emit, in order. The Log and its Body are
