@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+//go:generate go test . -run Reference -update
+
 // Reference is docs/configuration.md, made from the tables that the extension
 // itself reads. `go test ./edge -run Reference -update` rewrites the page.
 func Reference() string {
