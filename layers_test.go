@@ -41,6 +41,11 @@ var layers = []row{
 	{prefix: "destination/s3", project: []string{"telemetry", "wire", "destination"},
 		modules: []string{sdk, sdkCredentials, sdkS3, smithy}, tests: []string{"test/servers"}},
 	{prefix: "destination/otlp", project: []string{"telemetry", "wire", "destination"}, tests: []string{"test/servers"}},
+	{prefix: "destination/https", project: []string{"telemetry", "wire", "destination"}, tests: []string{"test/servers"}},
+	{prefix: "destination/firehose", project: []string{"telemetry", "wire", "destination"},
+		modules: []string{sdk, jx}, tests: []string{"test/servers", sdkFirehose}},
+	// Signing and credentials of every AWS service.
+	{prefix: "destination/awsauth", project: []string{"destination"}, modules: []string{sdk, jx}},
 	{prefix: "destination/file", project: []string{"telemetry", "wire", "destination"}},
 
 	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"},
@@ -85,6 +90,7 @@ const (
 	sdk            = "github.com/aws/aws-sdk-go-v2"
 	sdkCredentials = "github.com/aws/aws-sdk-go-v2/credentials"
 	sdkS3          = "github.com/aws/aws-sdk-go-v2/service/s3"
+	sdkFirehose    = "github.com/aws/aws-sdk-go-v2/service/firehose"
 	sdkLambda      = "github.com/aws/aws-sdk-go-v2/service/lambda"
 	smithy         = "github.com/aws/smithy-go"
 	lambdaGo       = "github.com/aws/aws-lambda-go"
