@@ -40,7 +40,8 @@ var layers = []row{
 	// One backend never knows another one: what they share is in package destination.
 	{prefix: "destination/s3", project: []string{"telemetry", "wire", "destination"},
 		modules: []string{sdk, sdkCredentials, sdkS3, smithy}, tests: []string{"test/servers"}},
-	{prefix: "destination/otlp", project: []string{"telemetry", "wire", "destination"}, tests: []string{"test/servers"}},
+	{prefix: "destination/otlp", project: []string{"telemetry", "wire", "destination"},
+		modules: []string{easyproto, jx}, tests: []string{"test/servers"}},
 	{prefix: "destination/https", project: []string{"telemetry", "wire", "destination"}, tests: []string{"test/servers"}},
 	{prefix: "destination/firehose", project: []string{"telemetry", "wire", "destination"},
 		modules: []string{sdk, jx}, tests: []string{"test/servers", sdkFirehose}},
