@@ -82,6 +82,8 @@ var layers = []row{
 	{prefix: "bench/function", modules: []string{lambdaGo}},
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}, modules: []string{lambdaGo, compress, testscript},
 		tests: []string{"edge", "intake", "destination", "wire", sdk, sdkCredentials, sdkS3, sdkLambda, otel, xsys}},
+	// Only tests import it, to start servers and read them through AWS's own clients.
+	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 }
 
 const (
