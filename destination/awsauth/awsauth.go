@@ -151,6 +151,9 @@ func ServiceURL(service, region, endpoint string) *url.URL {
 	if endpoint != "" {
 		u, _ := url.Parse(endpoint) // Endpoint has seen it
 		u.RawQuery, u.Fragment = "", ""
+		if u.Path == "" {
+			u.Path = "/"
+		}
 		return u
 	}
 	_, domain := Partition(region)

@@ -111,7 +111,11 @@ func secretsOf(c *Config) []string {
 	if c.URL.RawQuery != "" {
 		secrets = append(secrets, c.URL.RequestURI(), c.URL.RawQuery)
 		for _, values := range c.URL.Query() {
-			secrets = append(secrets, values...)
+			for _, v := range values {
+				if len(v) > 3 { // less is no secret, and would hide half of any message
+					secrets = append(secrets, v)
+				}
+			}
 		}
 	}
 	for _, part := range []string{c.URL.EscapedPath(), c.URL.Path, c.URL.Host} {
