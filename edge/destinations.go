@@ -34,7 +34,8 @@ var schemes = []scheme{
 	{"otlp+http", "otlp+http://host:4318", "OpenTelemetry logs over HTTP, protobuf.", 256 << 10, openOTLP},
 	{"otlp+https", "otlp+https://host:4318", "The same over TLS.", 256 << 10, openOTLP},
 	{"https", "https://host/path", "Any endpoint that takes a POST of lines: one request a batch, its id as the " +
-		"`Idempotency-Key`. A path or host that is secret comes by reference and then is in no message.", 256 << 10, openHTTPS},
+		"`Idempotency-Key`. A path or host that is secret comes by reference and then is in no message.",
+		256 << 10, openHTTPS},
 	{"http", "http://host/path", "The same without TLS.", 256 << 10, openHTTPS},
 	{"firehose", "firehose://stream", "A stream of Amazon Data Firehose: the lines in records of up to 1,000 KiB, " +
 		"not compressed.", 1 << 20, openFirehose},

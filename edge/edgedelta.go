@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -92,7 +91,7 @@ func (e *edgeDeltaEnv) destination() string {
 	}
 	if endpoint == "" {
 		if i >= 0 {
-			e.errs = append(e.errs, errors.New("read "+edgeDeltaNames[i]+": it has no effect without ED_ENDPOINT; set the endpoint"))
+			e.bad("%s: it has no effect without ED_ENDPOINT; set the endpoint", edgeDeltaNames[i])
 		}
 		return ""
 	}

@@ -156,13 +156,14 @@ func TestEdgeDeltaRequest(t *testing.T) {
 	}
 	send := func(text string) error {
 		record := lane.encoder.AppendLog(nil, &telemetry.Log{Time: testNow, Type: "function", Body: []byte(text)})
-		return to.Send(context.Background(), &destination.Batch{ID: "e-1", Body: record, ContentType: lane.encoder.ContentType()})
+		return to.Send(context.Background(),
+			&destination.Batch{ID: "e-1", Body: record, ContentType: lane.encoder.ContentType()})
 	}
 	if err := send(`"hello\n"`); err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"cloud":{"resource_id":"arn:aws:lambda:eu-west-1:1:function:shop","account_id":"1","region":"eu-west-1"},` +
-		`"faas":{"name":"shop","version":"3","request_id":""},"timestamp":"2026-10-01T09:00:00.000Z",` +
+	const want = `{"cloud":{"resource_id":"arn:aws:lambda:eu-west-1:1:function:shop","account_id":"1",` +
+		`"region":"eu-west-1"},"faas":{"name":"shop","version":"3","request_id":""},"timestamp":"2026-10-01T09:00:00.000Z",` +
 		`"log_type":"function","message":"hello"}` + "\n"
 	if diff := cmp.Diff(want, string(body)); diff != "" {
 		t.Error(diff)
@@ -172,7 +173,8 @@ func TestEdgeDeltaRequest(t *testing.T) {
 		got.Header.Get("Content-Encoding") != "" {
 		t.Errorf("request %s with %v", got.RequestURI, got.Header)
 	}
-	if err := send(`"refuse"`); err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "127.0.0.1") {
+	if err := send(`"refuse"`); err == nil || strings.Contains(err.Error(), "secret") ||
+		strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("refused: %v", err)
 	}
 }
@@ -239,7 +241,9 @@ func TestAskLambdaFails(t *testing.T) {
 	defer server.Close()
 	env := map[string]string{}
 	c := &Config{ForwardTags: true, Function: Function{Name: "shop"}, Getenv: environment(env)}
-	for _, want := range []string{"AWS_ACCESS_KEY_ID", "AccessDeniedException: not allowed (allow the function's role", "not Lambda's"} {
+	for _, want := range []string{
+		"AWS_ACCESS_KEY_ID", "AccessDeniedException: not allowed (allow the function's role", "not Lambda's",
+	} {
 		_, err := askLambda(c, wire.FunctionDetails{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)

@@ -75,7 +75,8 @@ func askLambda(c *Config, known wire.FunctionDetails) (*wire.FunctionDetails, er
 	}
 	resp, err := client.Do(ctx, &awsauth.Request{
 		Op: "get function", Service: "lambda", Region: region, Method: http.MethodGet, Header: http.Header{},
-		URL: awsauth.ServiceURL("lambda", region, endpoint).JoinPath("2015-03-31", "functions", url.PathEscape(c.Function.Name)),
+		URL: awsauth.ServiceURL("lambda", region, endpoint).
+			JoinPath("2015-03-31", "functions", url.PathEscape(c.Function.Name)),
 	}, creds)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,8 @@ func edgeDeltaEvents() []telemetry.Log {
 	return []telemetry.Log{
 		{Time: at(0), Type: "platform.initStart", Body: []byte(`{"phase":"init"}`)},
 		{Time: at(1), Type: "function", Body: []byte(`"loading\n"`)},
-		{Time: at(320), Type: "platform.start", RequestID: id, Body: []byte(`{"requestId":"` + id + `","version":"$LATEST"}`)},
+		{Time: at(320), Type: "platform.start", RequestID: id,
+			Body: []byte(`{"requestId":"` + id + `","version":"$LATEST"}`)},
 		{Time: at(330), Type: "function", RequestID: id, Body: []byte(`" \thello \"world\"\\n \u00e9 <a>\r\n"`)},
 		{Time: at(331), Type: "function", RequestID: id, Body: []byte("{\"level\":\"INFO\",\n \"message\":\"a\\tb\"}")},
 		{Time: at(332), Type: "extension", RequestID: id, Body: []byte(`"chatter\n"`)},

@@ -164,7 +164,8 @@ func TestDoSignsAndSends(t *testing.T) {
 
 func TestServiceURL(t *testing.T) {
 	for region, want := range map[string]string{
-		"eu-west-1": "https://firehose.eu-west-1.amazonaws.com/", "cn-north-1": "https://firehose.cn-north-1.amazonaws.com.cn/",
+		"eu-west-1":     "https://firehose.eu-west-1.amazonaws.com/",
+		"cn-north-1":    "https://firehose.cn-north-1.amazonaws.com.cn/",
 		"us-gov-west-1": "https://firehose.us-gov-west-1.amazonaws.com/",
 	} {
 		if got := ServiceURL("firehose", region, "").String(); got != want {
@@ -180,7 +181,8 @@ func TestServiceURL(t *testing.T) {
 
 func TestJSONError(t *testing.T) {
 	for _, tt := range []struct{ header, body, code, message string }{
-		{"", `{"__type":"ResourceNotFoundException","message":"no the-secret\nhere"}`, "ResourceNotFoundException", "no *** here"},
+		{"", `{"__type":"ResourceNotFoundException","message":"no the-secret\nhere"}`, "ResourceNotFoundException",
+			"no *** here"},
 		{"", `{"__type":"com.amazonaws#AccessDeniedException","Message":"no"}`, "AccessDeniedException", "no"},
 		{"ServiceException:http://internal", `{"Message":"m"}`, "ServiceException", "m"},
 		{"", `{"__type":7,"message":null}`, "", ""},

@@ -87,6 +87,9 @@ func (c *Client) refused(resp *destination.Response, creds aws.Credentials) erro
 // throttled are the codes of a stream that gets more than its quota.
 var throttled = []string{"ServiceUnavailableException", "ThrottlingException", "LimitExceededException"}
 
+// unsigned are the codes of credentials that the service does not believe.
+var unsigned = []string{"UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException"}
+
 // hint says what the user may do.
 func (c *Client) hint(status int, code string) string {
 	arn, _ := awsauth.Partition(c.config.Region)
@@ -96,7 +99,7 @@ func (c *Client) hint(status int, code string) string {
 		return "create the stream in " + c.config.Region + ", or check its name and region"
 	case code == "ExpiredTokenException", code == "ExpiredToken":
 		return "the credentials have expired"
-	case code == "UnrecognizedClientException", code == "InvalidSignatureException", code == "IncompleteSignatureException":
+	case slices.Contains(unsigned, code):
 		return "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and this machine's clock"
 	case slices.Contains(throttled, code):
 		return "the stream gets more than its quota; raise it"

@@ -138,15 +138,18 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answers = append(answers, fmt.Sprintf(`{"RecordId":"%d"}`, i))
 		s.taken = append(s.taken, string(record.Data))
 	}
-	s.heads, s.bodies, s.requests = append(s.heads, r.Header), append(s.bodies, string(body)), append(s.requests, records)
-	fmt.Fprintf(w, `{"Encrypted":false,"FailedPutCount":%d,"RequestResponses":[%s]}`, len(refused), strings.Join(answers, ","))
+	s.heads, s.bodies = append(s.heads, r.Header), append(s.bodies, string(body))
+	s.requests = append(s.requests, records)
+	fmt.Fprintf(w, `{"Encrypted":false,"FailedPutCount":%d,"RequestResponses":[%s]}`, len(refused),
+		strings.Join(answers, ","))
 }
 
 // What the SDK's client sends for the same records is what we send.
 func TestTheRequestIsTheSDKs(t *testing.T) {
 	s := newStream(t)
 	c := dial(t, "firehose://my_stream.1-x?region=eu-west-1&endpoint="+s.URL, keys...)
-	if err := c.Send(context.Background(), &destination.Batch{ID: "e-1", Body: []byte("{\"a\":\"ü\"}\n{}\n")}); err != nil {
+	const lines = "{\"a\":\"ü\"}\n{}\n"
+	if err := c.Send(context.Background(), &destination.Batch{ID: "e-1", Body: []byte(lines)}); err != nil {
 		t.Fatal(err)
 	}
 	theirs := sdk.New(sdk.Options{BaseEndpoint: aws.String(s.URL), Region: "eu-west-1",
@@ -154,7 +157,7 @@ func TestTheRequestIsTheSDKs(t *testing.T) {
 			return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "the-secret", SessionToken: "the-token"}, nil
 		})})
 	if _, err := theirs.PutRecordBatch(context.Background(), &sdk.PutRecordBatchInput{
-		DeliveryStreamName: aws.String("my_stream.1-x"), Records: []types.Record{{Data: []byte("{\"a\":\"ü\"}\n{}\n")}},
+		DeliveryStreamName: aws.String("my_stream.1-x"), Records: []types.Record{{Data: []byte(lines)}},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +331,8 @@ func TestLimits(t *testing.T) {
 	if len(which) != 3 || len(body) > maxRequest {
 		t.Errorf("%d records, %d bytes in a request", len(which), len(body))
 	}
-	if body, which := request("s", nil, nil); len(which) != 0 || string(body) != `{"DeliveryStreamName":"s","Records":[]}` {
+	const none = `{"DeliveryStreamName":"s","Records":[]}`
+	if body, which := request("s", nil, nil); len(which) != 0 || string(body) != none {
 		t.Errorf("%s", body)
 	}
 }
@@ -373,7 +377,8 @@ func TestRefusals(t *testing.T) {
 		body, want string
 		permanent  bool
 	}{
-		{400, `{"__type":"ResourceNotFoundException","message":"no s of the-secret"}`, "no s of *** (create the stream", false},
+		{400, `{"__type":"ResourceNotFoundException","message":"no s of the-secret"}`,
+			"no s of *** (create the stream", false},
 		{400, `{"__type":"AccessDeniedException"}`, "check firehose:PutRecordBatch on arn:aws:firehose:us-east-1:*:", false},
 		{400, `{"__type":"ExpiredTokenException"}`, "have expired", false},
 		{503, `{"__type":"ServiceUnavailableException","message":"Slow down."}`, "quota", false},
