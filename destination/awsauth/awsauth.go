@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -58,6 +59,8 @@ type Request struct {
 	URL     *url.URL
 	Header  http.Header // signed too; changed by Do
 	Body    []byte
+	// Checksum sends the body's SHA-256 as S3's checksum too, summed up once.
+	Checksum bool
 }
 
 // Do signs and sends a request. Its errors are *destination.Error.
@@ -73,6 +76,9 @@ func (c *Client) Do(ctx context.Context, r *Request, creds aws.Credentials) (*de
 	sum := sha256.Sum256(r.Body)
 	hash := hex.EncodeToString(sum[:])
 	r.Header.Set("X-Amz-Content-Sha256", hash)
+	if r.Checksum {
+		r.Header.Set("X-Amz-Checksum-Sha256", base64.StdEncoding.EncodeToString(sum[:]))
+	}
 	if err := c.signerOf(r.Service).SignHTTP(ctx, creds, req, hash, r.Service, r.Region, time.Now()); err != nil {
 		return nil, c.fault(r.Op, err, "")
 	}

@@ -4,8 +4,6 @@ package s3
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -112,11 +110,9 @@ func (c *Client) createBucket(ctx context.Context, creds aws.Credentials) error 
 func (c *Client) do(ctx context.Context, op, method, key string, body []byte, h http.Header,
 	creds aws.Credentials) (*answer, error) {
 	region := *c.region.Load()
-	sum := sha256.Sum256(body)
-	// Buckets with a default retention take nothing without a checksum.
-	h.Set("X-Amz-Checksum-Sha256", base64.StdEncoding.EncodeToString(sum[:]))
 	resp, err := c.aws.Do(ctx, &awsauth.Request{
 		Op: op, Service: "s3", Region: region, Method: method, URL: c.config.address(region, key), Header: h, Body: body,
+		Checksum: true, // buckets with a default retention take nothing without one
 	}, creds)
 	if err != nil {
 		return nil, err
