@@ -26,7 +26,7 @@ test: packages lint tools ## everything: lint, all tests, the race detector; ins
 
 test-go: ## the quick loop: go vet and go test without the slow, real parts
 	go vet ./...
-	go test $$(go list ./... | grep -vE '/(test|bench|emulator)(/|$$)|/destination/(s3|otlp)$$')
+	go test $$(go list ./... | grep -vE '/(test|bench|emulator)(/|$$)|/destination/(s3|otlp|firehose)$$')
 
 race: ## the concurrent packages under the race detector (needs a C compiler)
 	@if command -v "$${CC:-cc}" >/dev/null || command -v gcc >/dev/null; then \
@@ -36,9 +36,10 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 		echo "== NOTICE: no C compiler here, so the race detector did not run; install gcc or clang"; \
 	fi
 
-packages: ## Debian packages that the tests use and the machine lacks: python3, a C compiler
+packages: ## Debian packages that the tests use and the machine lacks: python3 with venv, a C compiler
 	@missing=(); \
 		command -v python3 >/dev/null || missing+=(python3); \
+		python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
 		command -v gcc >/dev/null || command -v clang >/dev/null || missing+=(gcc libc6-dev); \
 		if [ $${#missing[@]} -gt 0 ]; then \
 			echo "== installing $${missing[*]}"; \

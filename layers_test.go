@@ -39,8 +39,13 @@ var layers = []row{
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
 	{prefix: "destination", project: []string{"=destination"}},
-	{prefix: "destination/s3", project: []string{"=destination"}, modules: []string{sdk, jx},
+	// Region, endpoint, credentials and signing of every AWS service.
+	{prefix: "destination/awsauth", project: []string{"=destination"}, modules: []string{sdk, jx}},
+	{prefix: "destination/s3", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk},
 		tests: []string{"destination/conformance", "test/servers"}},
+	{prefix: "destination/firehose", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk, jx},
+		tests: []string{"destination/conformance", "test/servers", sdkFirehose}},
+	{prefix: "destination/https", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/otlp", project: []string{"=destination"}, modules: []string{easyproto, jx},
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
@@ -80,7 +85,7 @@ var layers = []row{
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
-	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3}},
+	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 }
 
 const (
@@ -90,6 +95,7 @@ const (
 	sdk            = "github.com/aws/aws-sdk-go-v2"
 	sdkCredentials = "github.com/aws/aws-sdk-go-v2/credentials"
 	sdkS3          = "github.com/aws/aws-sdk-go-v2/service/s3"
+	sdkFirehose    = "github.com/aws/aws-sdk-go-v2/service/firehose"
 	sdkLambda      = "github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdaGo       = "github.com/aws/aws-lambda-go"
 	xsys           = "golang.org/x/sys"

@@ -34,9 +34,10 @@ type Batch struct {
 
 // Destination takes batches. Send returns nil only when the backend holds the
 // batch durably, *Partial when it does but for some records, and else an *Error;
-// it is called from one goroutine at a time, honours ctx's deadline, and may be
-// called again with the same batch after any *Error. Close ends a Send under
-// way; it may be called at any time, more than once and from several goroutines.
+// it honours ctx's deadline, and may be called again with the same batch after
+// any *Error. Several goroutines may call it at once, each with another batch; a
+// Send that hangs holds up no other. Close ends the Sends under way; it may be
+// called at any time, more than once and from several goroutines.
 type Destination interface {
 	Send(ctx context.Context, b *Batch) error
 	Close() error

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,12 +23,13 @@ const (
 	dialTimeout     = 5 * time.Second  // also for TLS; ctx may end it earlier
 	headerTimeout   = 30 * time.Second // for a Send without a deadline
 	idleTimeout     = 10 * time.Second // shorter than load balancers', so that they do not close first
+	maxConnections  = 8                // Sends at once beyond that wait for a connection
 	maxResponseBody = 64 << 10         // bytes read of an answer
 	maxExcerpt      = 300              // bytes of an answer that go into an error
 )
 
-// HTTPClient is what the HTTP destinations share: HTTP/1.1 over one or two
-// kept connections, TLS 1.2 or newer, HTTPS_PROXY honoured, redirects not
+// HTTPClient is what the HTTP destinations share: HTTP/1.1 over kept
+// connections, as many as Sends go at once and at most 8, TLS 1.2 or newer, HTTPS_PROXY honoured, redirects not
 // followed, answers bounded. Nothing is dialled before the first request.
 type HTTPClient struct {
 	client http.Client
@@ -51,9 +53,9 @@ func NewHTTPClient() *HTTPClient {
 			TLSHandshakeTimeout:   dialTimeout,
 			ResponseHeaderTimeout: headerTimeout,
 			IdleConnTimeout:       idleTimeout,
-			MaxConnsPerHost:       2,
-			MaxIdleConns:          2,
-			MaxIdleConnsPerHost:   1,
+			MaxConnsPerHost:       maxConnections,
+			MaxIdleConns:          maxConnections,
+			MaxIdleConnsPerHost:   maxConnections,
 			DisableCompression:    true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -102,6 +104,24 @@ func (c *HTTPClient) Do(ctx context.Context, r *http.Request) (*Response, error)
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// Post sends a batch with the user's headers and those that describe it. Its
+// id is the Idempotency-Key: a backend that looks at it knows a resend.
+func (c *HTTPClient) Post(ctx context.Context, u *url.URL, h Headers, b *Batch) (*Response, error) {
+	req := &http.Request{
+		Method: http.MethodPost, URL: u, Host: u.Host, Header: http.Header(h).Clone(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(b.Body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Body)), nil },
+	}
+	req.Body, _ = req.GetBody()
+	req.Header.Set("Content-Type", b.ContentType)
+	req.Header.Set("Idempotency-Key", b.ID)
+	req.Header.Set("User-Agent", "slipstream")
+	if b.Encoding != "" {
+		req.Header.Set("Content-Encoding", b.Encoding)
+	}
+	return c.Do(ctx, req)
 }
 
 // Close ends a Do under way and drops the connections.

@@ -1,12 +1,16 @@
 package edge
 
 import (
+	"errors"
 	"net/url"
 
 	"slipstream/destination"
 	"slipstream/destination/file"
+	"slipstream/destination/firehose"
+	"slipstream/destination/https"
 	"slipstream/destination/otlp"
 	"slipstream/destination/s3"
+	"slipstream/edge/buffer"
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
@@ -26,7 +30,7 @@ func backendURL(u *url.URL, more ...string) string {
 }
 
 func openS3(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
-	enc, err := lineEncoder(u.Query(), res)
+	enc, err := lineEncoder(u.Query(), c, res)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +43,8 @@ func openS3(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (d
 	return s3.New(config), nil
 }
 
-func openFile(u *url.URL, _ *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
-	enc, err := lineEncoder(u.Query(), res)
+func openFile(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+	enc, err := lineEncoder(u.Query(), c, res)
 	if err != nil {
 		return nil, err
 	}
@@ -60,4 +64,34 @@ func openOTLP(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) 
 	}
 	lane.encoder = wire.OTLPLogs(res)
 	return otlp.New(config), nil
+}
+
+func openHTTPS(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+	enc, err := lineEncoder(u.Query(), c, res)
+	if err != nil {
+		return nil, err
+	}
+	config, err := https.Parse(backendURL(u, "format"))
+	if err != nil {
+		return nil, err
+	}
+	lane.encoder, config.Name = enc, lane.name
+	return https.New(config), nil
+}
+
+func openFirehose(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+	enc, err := lineEncoder(u.Query(), c, res)
+	if err != nil {
+		return nil, err
+	}
+	if asked := u.Query().Get("compression"); asked != "" && asked != "none" {
+		return nil, errors.New("option compression: a stream's consumers run the lines together, so there is none " +
+			"(let Firehose compress what it writes)")
+	}
+	config, err := firehose.Parse(backendURL(u, "format"), c.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	lane.encoder, lane.encoding = enc, buffer.Plain
+	return firehose.New(config), nil
 }

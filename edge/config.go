@@ -23,6 +23,14 @@ type Config struct {
 	BatchInvokes int           // invocations that close a batch, 0 for off
 	BufferBytes  int           // memory for undelivered records, all destinations together
 	SendTimeout  time.Duration // one try
+	// RetryInterval bounds the first wait after a failure; 0 for the default.
+	RetryInterval time.Duration
+	// Strategy says when to send: adaptive (also ""), continuous, periodic or end.
+	Strategy string
+	// ForwardTags makes Edge Delta's records tell the function's tags and figures,
+	// each tag's name behind TagPrefix.
+	ForwardTags  bool
+	TagPrefix    string
 	ShutdownWait time.Duration // for the last records at SHUTDOWN
 
 	TelemetryAPI      string // telemetry or logs
@@ -66,6 +74,7 @@ func Load(getenv func(string) string) (Config, []error) {
 		}
 	}
 	errs = append(errs, adaptiveBatching(&c, getenv)...)
+	errs = append(errs, edgeDelta(&c, getenv)...)
 	if len(c.Destinations) == 0 {
 		errs = append(errs, errors.New("read SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected; "+
 			"set it to a URL such as s3://bucket/prefix"))

@@ -157,7 +157,18 @@ func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 		"s3://b?compression=rar":          "unknown (use gzip, zstd or none)",
 		"s3://b?batch_bytes=-1":           "not a whole number",
 		"s3://b?types=metrics":            "unknown type",
-		"s3://b?format=xml":               "unknown (use ndjson or telemetry)",
+		"s3://b?format=xml":               "unknown (use ndjson, telemetry or edgedelta)",
+		"${env:WHOLE}":                    "holds a query",
+		"https://":                        "host",
+		"https://h?format=xml":            "unknown (use ndjson, telemetry or edgedelta)",
+		"https://h?token=${env:MISSING}":  "${env:MISSING}: the variable is empty",
+		"https://h?colour=secret":         `unknown option "colour"`,
+		"https://h?region=secret":         "unknown option region",
+		"https://u:secret@h?token=secret": "token and another authorization",
+		"${env:POST}?query=a":             "holds a query",
+		"firehose://":                     "stream is missing",
+		"firehose://s?compression=gzip":   "option compression",
+		"firehose://s?layout=native":      "unknown option layout",
 		"s3://b?region=a&region=b":        "given twice",
 		"s3://b?%zz":                      "its options are not like",
 		"s3://${env:MISSING}":             "${env:MISSING}: the variable is empty",
@@ -167,7 +178,8 @@ func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 		"otlp+http://h:1?header.x=${env:": "not like ${env:NAME}",
 	}
 	for raw, want := range tests {
-		c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "x", "AWS_REGION": "eu-west-1"}))
+		c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "x", "AWS_REGION": "eu-west-1",
+			"WHOLE": "s3://b?region=secret", "POST": "https://h?secret"}))
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}
@@ -193,6 +205,15 @@ func TestOpenDestination(t *testing.T) {
 		"otlp+http://h:4318?types=function&compression=none&batch_age_ms=7&batch_invokes=2": {
 			name: "otlp+http://h:4318", types: []string{"function"},
 			limits: flush.Limits{Bytes: 256 << 10, Invokes: 2, Age: 7 * time.Millisecond},
+		},
+		"https://h/p?token=${env:NAME}&compression=zstd": {
+			name: "https://h/p", encoding: "zstd", limits: flush.Limits{Bytes: 256 << 10, Age: 20 * time.Second},
+		},
+		"http://u:p@h:80/${env:NAME}?header.a=b": {
+			name: "http://h:80/${env:NAME}", encoding: "gzip", limits: flush.Limits{Bytes: 256 << 10, Age: 20 * time.Second},
+		},
+		"firehose://${env:NAME}?region=eu-west-1": {
+			name: "firehose://${env:NAME}", limits: flush.Limits{Bytes: 1 << 20, Age: 20 * time.Second},
 		},
 		"file:///tmp?compression=zstd&batch_bytes=9": {
 			name: "file:///tmp", encoding: "zstd", limits: flush.Limits{Bytes: 9, Age: 20 * time.Second},

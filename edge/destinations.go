@@ -33,28 +33,37 @@ var schemes = []scheme{
 	{"file", "file:///folder", "Files in a folder, named like the objects in S3.", 1 << 20, openFile},
 	{"otlp+http", "otlp+http://host:4318", "OpenTelemetry logs over HTTP, protobuf.", 256 << 10, openOTLP},
 	{"otlp+https", "otlp+https://host:4318", "The same over TLS.", 256 << 10, openOTLP},
+	{"https", "https://host/path", "Any endpoint that takes a POST of lines: one request a batch, its id as the " +
+		"`Idempotency-Key`. A path or host that is secret comes by reference and then is in no message.",
+		256 << 10, openHTTPS},
+	{"http", "http://host/path", "The same without TLS.", 256 << 10, openHTTPS},
+	{"firehose", "firehose://stream", "A stream of Amazon Data Firehose: the lines in records of up to 1,000 KiB, " +
+		"not compressed.", 1 << 20, openFirehose},
 }
 
 // option is one query parameter of a destination's URL.
 type option struct{ name, where, value, doc string }
 
 // options is every query parameter that a destination understands, except
-// otlp's header.NAME.
+// header.NAME.
 var options = []option{
-	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`."},
+	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`; `firehose` has none."},
 	{"types", "all", "everything", "Only these: `platform`, `function`, `extension`, separated by commas."},
 	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
 	{"batch_invokes", "all", "SLIPSTREAM_BATCH_INVOKES", "Invocations that close a batch; 0 for off."},
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
-	{"format", "s3, file", "`ndjson`",
-		"`ndjson`, our own flat lines, or `telemetry`, the platform's events as they came."},
+	{"format", "all but otlp", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as they " +
+		"came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, `platform.start`, " +
+		"`platform.runtimeDone` and `platform.report` only: other events do not go to that destination."},
 	{"layout", "s3, file", "`native`", "Names: `native` by time, or `sample` as AWS's adaptive batching sample."},
-	{"region", "s3", "AWS_REGION", "The bucket's region."},
-	{"endpoint", "s3", "AWS_ENDPOINT_URL_S3", "Another server."},
+	{"region", "s3, firehose", "AWS_REGION", "The bucket's or stream's region."},
+	{"endpoint", "s3, firehose", "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE", "Another server."},
 	{"path_style", "s3", "with an endpoint", "`true` puts the bucket into the path."},
 	{"create_bucket", "s3", "`false`", "`true` creates the bucket when it does not exist."},
 	{"fsync", "file", "`false`", "`true` waits until a file is on the disk."},
-	{"header.NAME", "otlp", "", "A header of each request."},
+	{"token", "https", "", "Sent as `Authorization: Bearer`; write it as `${env:NAME}`."},
+	{"query", "https", "", "The request's own query, escaped once more: `query=a%3D1%26b%3D2`."},
+	{"header.NAME", "otlp, https", "", "A header of each request."},
 }
 
 // openDestination makes what one URL describes. The laneConfig's name is good
@@ -62,7 +71,8 @@ var options = []option{
 func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
 	lane := laneConfig{
 		name: publicName(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
-		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+		retryInterval: c.RetryInterval,
+		limits:        flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
 	}
 	u, err := parseURL(raw, c.Getenv)
 	if err != nil {
@@ -83,7 +93,7 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 }
 
 func unknownScheme(scheme string) error {
-	hint := "use s3, file, otlp+http or otlp+https"
+	hint := "use s3, file, otlp+http, otlp+https, https, http or firehose"
 	if scheme == "" {
 		hint += "; the list ends a URL at a comma or space, within one write %2C or %20"
 	}
@@ -103,7 +113,8 @@ func publicName(raw string) string {
 	return name
 }
 
-// parseURL reads a destination with its ${env:NAME} references.
+// parseURL reads a destination with its ${env:NAME} references. A reference may
+// bring the whole address of an https destination, with user and query.
 func parseURL(raw string, getenv func(string) string) (*url.URL, error) {
 	front, query, _ := strings.Cut(raw, "?")
 	front, err := resolve(front, getenv)
@@ -114,9 +125,27 @@ func parseURL(raw string, getenv func(string) string) (*url.URL, error) {
 	if err != nil { // the cause may quote what is secret
 		return nil, errors.New("it is not a URL; write it like s3://bucket/prefix")
 	}
-	if u.User != nil {
+	post := u.Scheme == "https" || u.Scheme == "http"
+	if u.User != nil && !post {
 		return nil, errors.New("a user or password in the URL is not used; take it out")
 	}
+	values, err := readOptions(query, getenv)
+	if err != nil {
+		return nil, err
+	}
+	switch own := u.RawQuery; {
+	case own == "":
+	case !post || values.Has("query"):
+		return nil, errors.New("the variable that it refers to holds a query; write options into the destination itself")
+	default:
+		values.Set("query", own)
+	}
+	u.RawQuery = values.Encode()
+	return u, nil
+}
+
+// readOptions reads the query of a destination, each option once.
+func readOptions(query string, getenv func(string) string) (url.Values, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, errors.New("its options are not like name=value&name=value")
@@ -133,8 +162,7 @@ func parseURL(raw string, getenv func(string) string) (*url.URL, error) {
 			return nil, err
 		}
 	}
-	u.RawQuery = values.Encode()
-	return u, nil
+	return values, nil
 }
 
 // resolve replaces ${env:NAME}.
@@ -198,8 +226,12 @@ func laneOptions(q url.Values, lane *laneConfig) error {
 	return nil
 }
 
-// wants tells whether the lane takes records of an event type.
+// wants tells whether the lane takes records of an event type: the user and the
+// format, if it has no place for some, decide.
 func (c *laneConfig) wants(eventType string) bool {
+	if format, ok := c.encoder.(interface{ Wants(eventType string) bool }); ok && !format.Wants(eventType) {
+		return false
+	}
 	if len(c.types) == 0 {
 		return true
 	}
@@ -207,15 +239,17 @@ func (c *laneConfig) wants(eventType string) bool {
 	return slices.Contains(c.types, kind)
 }
 
-// lineEncoder is the encoder of s3 and file.
-func lineEncoder(q url.Values, res *telemetry.Resource) (wire.Encoder, error) {
+// lineEncoder is the encoder of every destination that takes lines.
+func lineEncoder(q url.Values, c *Config, res *telemetry.Resource) (wire.Encoder, error) {
 	switch text := q.Get("format"); text {
 	case "", "ndjson":
 		return wire.NDJSON(res), nil
 	case "telemetry":
 		return wire.TelemetryEvents(), nil
+	case "edgedelta":
+		return wire.EdgeDelta(res, functionDetails(c, res)), nil
 	default:
-		return nil, fmt.Errorf("option format=%q: unknown (use ndjson or telemetry)", text)
+		return nil, fmt.Errorf("option format=%q: unknown (use ndjson, telemetry or edgedelta)", text)
 	}
 }
 

@@ -20,14 +20,15 @@ import (
 
 // laneConfig is what a destination's URL says, beside the destination itself.
 type laneConfig struct {
-	name        string // for messages: the URL without query and secrets
-	encoder     wire.Encoder
-	encoding    string   // compression
-	types       []string // event types' first words that it wants; nil for all
-	limits      flush.Limits
-	bufferBytes int
-	sendTimeout time.Duration
-	environment string
+	name          string // for messages: the URL without query and secrets
+	encoder       wire.Encoder
+	encoding      string   // compression
+	types         []string // event types' first words that it wants; nil for all
+	limits        flush.Limits
+	bufferBytes   int
+	sendTimeout   time.Duration
+	retryInterval time.Duration // bound of the first wait after a failure; 0 for the backoff's own
+	environment   string
 }
 
 // lane is one destination's way out: the open batch, the queue of closed ones
@@ -387,7 +388,7 @@ func (l *lane) backoff(err error) time.Duration {
 	if errors.As(err, &e) {
 		asked = e.RetryAfter
 	}
-	return destination.Backoff{}.After(l.failures, asked)
+	return destination.Backoff{Base: l.retryInterval}.After(l.failures, asked)
 }
 
 // pause waits before the next try; SHUTDOWN cuts it short.

@@ -44,7 +44,7 @@ var variables = []variable{
 		"a Go duration, 100ms to 15m.", durationVar(100*time.Millisecond, 15*time.Minute,
 		func(c *Config) *time.Duration { return &c.MaxStaleness })},
 	{"SLIPSTREAM_BATCH_BYTES", "0", "Encoded bytes that close a batch, 1024 to 8388608. 0 takes the destination's " +
-		"own: 1048576 for `s3` and `file`, 262144 for `otlp`.", numberVar(1<<10, 8<<20, true,
+		"own: 1048576 for `s3`, `file` and `firehose`, 262144 for `otlp` and `https`.", numberVar(1<<10, 8<<20, true,
 		func(c *Config) *int { return &c.BatchBytes })},
 	{"SLIPSTREAM_BATCH_INVOKES", "0", "Invocations that close a batch, 1 to 100000. 0 turns this trigger off.",
 		numberVar(1, 100_000, true, func(c *Config) *int { return &c.BatchInvokes })},
@@ -81,6 +81,30 @@ var variables = []variable{
 		"0 or less closes one at each invocation.", nil},
 	{"ADAPTIVE_BATCHING_EXTENSION_LOG_TYPES", `["platform","function"]`, "Drop-in mode: what to collect, a JSON " +
 		"array. SLIPSTREAM_LOG_TYPES, if set, wins.", nil},
+	{"ED_ENDPOINT", "", "Drop-in mode of Edge Delta's extension: where to post its records, `https` with " +
+		"`format=edgedelta` and no compression. It is in no message.", nil},
+	{"PUSHER_MODE", "http", "Drop-in mode: `http` posts to ED_ENDPOINT, `kinesis` puts to the Firehose stream " +
+		"KINESIS_ENDPOINT.", nil},
+	{"KINESIS_ENDPOINT", "", "Drop-in mode: the name of a Firehose stream, used with `PUSHER_MODE=kinesis` only.", nil},
+	{"ED_FORWARD_LAMBDA_TAGS", "false", "Drop-in mode: `true` adds memory size, architecture, runtime and tags of " +
+		"the function. Runtime and tags need `lambda:GetFunction`, asked once, after Init; without it there is a " +
+		"warning.", nil},
+	{"ED_TAG_PREFIX", "", "Drop-in mode: stands before the name of each tag.", nil},
+	{"ED_FLUSH_AT_NEXT_INVOKE", "false", "Drop-in mode: `true` sends when the next invocation begins (strategy " +
+		"`periodic`) instead of at each one's end (`end`).", nil},
+	{"ED_PRINT_EXTENSION_LOGS", "false", "Drop-in mode: `true` logs at level `info`, else `warn`. " +
+		"SLIPSTREAM_LOG_LEVEL, if set, wins.", nil},
+	{"ED_BUFFER_SIZE_MB", "20", "Drop-in mode: memory in millions of bytes, 1 to 1000. SLIPSTREAM_BUFFER_BYTES, if " +
+		"set, wins.", nil},
+	{"ED_PUSH_TIMEOUT_SEC", "5", "Drop-in mode: seconds for one try to send, 1 to 60. SLIPSTREAM_SEND_TIMEOUT_MS, if " +
+		"set, wins.", nil},
+	{"ED_RETRY_INTERVAL_MS", "100", "Drop-in mode: milliseconds that bound the first wait after a failure, 1 to " +
+		"60000. The next ones grow.", nil},
+	{"ED_LAMBDA_MAX_ITEMS, ED_LAMBDA_MAX_BYTES, ED_LAMBDA_TIMEOUT_MS", "1000, 262144, 1000", "Drop-in mode: what the " +
+		"platform collects before it posts. Values that Lambda refuses become the nearest that it takes. " +
+		"SLIPSTREAM_TELEMETRY_MAX_ITEMS and so on, if set, win.", nil},
+	{"ED_LAMBDA_LOG_TYPES", "platform,function", "Drop-in mode: what to collect, separated by commas. " +
+		"SLIPSTREAM_LOG_TYPES, if set, wins.", nil},
 	{"AWS_LAMBDA_RUNTIME_API", "", "Set by Lambda: the address of its APIs.",
 		textVar(func(c *Config) *string { return &c.RuntimeAPI })},
 	{"AWS_LAMBDA_FUNCTION_NAME", "", "Set by Lambda.",
@@ -91,11 +115,12 @@ var variables = []variable{
 		numberVar(1, 1<<20, true, func(c *Config) *int { return &c.Function.MemoryMB })},
 	{"AWS_DEFAULT_REGION", "", "Region, if AWS_REGION is not set.",
 		textVar(func(c *Config) *string { return &c.Function.Region })},
-	{"AWS_REGION", "", "Region of the function, and of the bucket unless its URL says otherwise.",
+	{"AWS_REGION", "", "Region of the function, and of bucket or stream unless the URL says otherwise.",
 		textVar(func(c *Config) *string { return &c.Function.Region })},
 	{"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "", "Set by Lambda from the function's role; " +
 		"read at each send.", nil},
-	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL", "", "Another S3 server; its buckets are addressed by path.", nil},
+	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL", "", "Other " +
+		"servers for single services, or for all; S3 buckets are addressed by path there.", nil},
 	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`: `name=value` " +
 		"pairs, separated by commas, percent-encoded.", nil},
 	{"OTEL_SERVICE_NAME", "", "The resource's `service.name`; the function's name unless set.",

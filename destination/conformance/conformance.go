@@ -52,9 +52,12 @@ func Run(t *testing.T, newCase func(t *testing.T) Case) {
 	}{
 		{"every byte arrives", false, everyByteArrives},
 		{"a resend is no double", false, resend},
+		{"sends at once", false, sendsAtOnce},
 		{"a cancelled send fails", false, cancelled},
 		{"close at any time", false, closeAnyTime},
 		{"a lost answer is no double", true, lostAnswer},
+		{"a cut answer is no double", true, cutAnswer},
+		{"one that hangs holds up no other", true, oneHangs},
 		{"nobody there", true, nobodyThere},
 		{"a backend that hangs", true, hangs},
 		{"close ends a send", true, closeEndsSend},
@@ -189,6 +192,27 @@ func resend(t *testing.T, b *bench) {
 	b.holds(t, first, second)
 }
 
+// sendsAtOnce delivers from several goroutines, as many as an edge has pushers.
+func sendsAtOnce(t *testing.T, b *bench) {
+	const senders, each = 6, 4
+	var batches []*destination.Batch
+	for n := range senders * each {
+		batches = append(batches, batch(n+1, 1+n*1000))
+	}
+	var wg sync.WaitGroup
+	for i := range senders {
+		wg.Go(func() {
+			for _, batch := range batches[i*each : (i+1)*each] {
+				if err := b.send(t, batch); err != nil {
+					t.Errorf("send: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.holds(t, batches...)
+}
+
 func cancelled(t *testing.T, b *bench) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -224,6 +248,36 @@ func lostAnswer(t *testing.T, b *bench) {
 	b.front.do(pass)
 	b.mustSend(t, batch(1, 1000))
 	b.holds(t, batch(1, 1000))
+}
+
+// cutAnswer is a backend that takes the batch and closes in the middle of what
+// it says: the client may know enough from the head, or has to send again.
+func cutAnswer(t *testing.T, b *bench) {
+	b.front.do(answerCut)
+	if err := b.send(t, batch(1, 1000)); err != nil {
+		if e := b.judge(t, err); e.Permanent {
+			t.Errorf("permanent: %v", e)
+		}
+		b.front.do(pass)
+		b.mustSend(t, batch(1, 1000))
+	}
+	b.holds(t, batch(1, 1000))
+}
+
+func oneHangs(t *testing.T, b *bench) {
+	b.front.do(hang)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- b.to.Send(ctx, batch(1, 1000)) }()
+	<-b.front.hanging
+	b.front.do(pass)
+	b.mustSend(t, batch(2, 1000))
+	cancel()
+	if e := b.judge(t, <-done); e.Permanent || !errors.Is(e, context.Canceled) {
+		t.Errorf("not a cancellation: %+v", e)
+	}
+	b.mustSend(t, batch(1, 1000))
+	b.holds(t, batch(1, 1000), batch(2, 1000))
 }
 
 func nobodyThere(t *testing.T, b *bench) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,6 +77,18 @@ func answerLost(f *front, w http.ResponseWriter, r *http.Request) {
 	hangUp(w, "")
 }
 
+// answerCut lets the real backend act and closes after the first byte of what it
+// says, or before it where it says nothing.
+func answerCut(f *front, w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	f.proxy.ServeHTTP(answer, r)
+	answer.Header().Set("Content-Length", "1000")
+	var head strings.Builder
+	_ = answer.Header().Write(&head)
+	body := answer.Body.String()
+	hangUp(w, fmt.Sprintf("HTTP/1.1 %d x\r\n%s\r\n%s", answer.Code, head.String(), body[:min(len(body), 1)]))
+}
+
 // hang takes the request and says nothing.
 func hang(f *front, _ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
@@ -104,6 +117,10 @@ func mirror(w http.ResponseWriter, r *http.Request, status int, contentType stri
 	fmt.Fprintf(w, "<Error><Code>Mirror</Code><Message>you sent %v to %v\nindeed</Message></Error>", r.Header, r.URL)
 }
 
+// longest is the most that a destination reports of a Retry-After; the caller
+// bounds what it follows of it (destination.Backoff).
+const longest = 24 * time.Hour
+
 // faults are the misbehaviours that every destination has to survive.
 func faults() []fault {
 	status := func(code int) http.HandlerFunc {
@@ -125,15 +142,19 @@ func faults() []fault {
 		{name: "502", handler: status(502), status: 502},
 		{name: "503 with Retry-After", handler: slow(503, "7"), status: 503, retryAfter: 7 * time.Second},
 		{name: "429 with a Retry-After of long ago", handler: slow(429, "Thu, 01 Oct 2020 09:00:00 GMT"), status: 429},
+		{name: "503 with a Retry-After of a year", handler: slow(503, "31536000"), status: 503, retryAfter: longest},
+		{name: "429 with a Retry-After of an age", handler: slow(429, "99999999999999999999"), status: 429},
 		{name: "503 with a broken Retry-After", handler: slow(503, "soon"), status: 503},
 		{name: "redirect", status: 302, hint: true, handler: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:9/elsewhere", http.StatusFound)
 		}},
 		{name: "login page", status: 200, hint: true, handler: func(w http.ResponseWriter, r *http.Request) {
-			mirror(w, r, http.StatusOK, "text/html; charset=utf-8")
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			fmt.Fprintf(w, "<!DOCTYPE html>\n<title>Log in</title>%v", r.Header)
 		}},
 		{name: "endless page", status: 200, hint: true, handler: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<html>")
 			for chunk := make([]byte, 64<<10); r.Context().Err() == nil; {
 				if _, err := w.Write(chunk); err != nil {
 					return

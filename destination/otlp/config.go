@@ -1,19 +1,18 @@
 package otlp
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
+
+	"slipstream/destination"
 )
 
 // Config says where to post and with which headers.
 type Config struct {
-	URL    *url.URL    // http or https, with the path, without user and query
-	Header http.Header // the user's own; their values are secrets
+	URL    *url.URL // http or https, with the path, without user and query
+	Header destination.Headers
 }
 
 // Parse reads otlp+http://host:4318 or otlp+https://…; the path is /v1/logs
@@ -24,7 +23,7 @@ type Config struct {
 // hold a header's value.
 func Parse(rawURL string, getenv func(string) string) (Config, error) {
 	const usage = "(write otlp+http://host:4318 or otlp+https://host)"
-	c := Config{Header: http.Header{}}
+	c := Config{Header: destination.Headers{}}
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		var wrapped *url.Error
@@ -57,11 +56,7 @@ func (c *Config) headers(u *url.URL, getenv func(string) string) error {
 			return fmt.Errorf("%s: %w", variable, err)
 		}
 	}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		text := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-		c.Header.Set("Authorization", "Basic "+text)
-	}
+	c.Header.SetUser(u.User)
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return errors.New("the query is malformed")
@@ -71,7 +66,7 @@ func (c *Config) headers(u *url.URL, getenv func(string) string) error {
 		if !ok {
 			return fmt.Errorf("unknown option %s (known: header.NAME)", name)
 		}
-		if err := c.set(header, values[len(values)-1]); err != nil {
+		if err := c.Header.Set(header, values[len(values)-1]); err != nil {
 			return err
 		}
 	}
@@ -89,22 +84,9 @@ func (c *Config) list(text string) error {
 		if !ok || err != nil {
 			return fmt.Errorf("entry %d is not name=value with a percent-encoded value", i+1)
 		}
-		if err := c.set(strings.TrimSpace(name), decoded); err != nil {
+		if err := c.Header.Set(strings.TrimSpace(name), decoded); err != nil {
 			return fmt.Errorf("entry %d: %w", i+1, err)
 		}
 	}
-	return nil
-}
-
-func (c *Config) set(name, value string) error {
-	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
-		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
-	}) {
-		return errors.New("that is no header's name")
-	}
-	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-		return fmt.Errorf("the value of header %s holds control characters", name)
-	}
-	c.Header.Set(name, value)
 	return nil
 }

@@ -5,11 +5,9 @@
 package otlp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,16 +27,7 @@ type Client struct {
 
 // New makes a client. It touches no network before the first Send.
 func New(c Config) *Client {
-	client := &Client{config: c, http: destination.NewHTTPClient()}
-	for _, values := range c.Header {
-		for _, v := range values {
-			client.secrets = append(client.secrets, v)
-			if _, token, ok := strings.Cut(v, " "); ok { // "Bearer …": the second half alone is the secret
-				client.secrets = append(client.secrets, token)
-			}
-		}
-	}
-	return client
+	return &Client{config: c, http: destination.NewHTTPClient(), secrets: c.Header.Secrets()}
 }
 
 // Close ends a Send under way and drops the connections.
@@ -48,19 +37,7 @@ func (c *Client) Close() error { return c.http.Close() }
 // that was lost on the way the backend may hold the batch twice, unless it
 // looks at the Idempotency-Key header, which is the batch's id.
 func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
-	req := &http.Request{
-		Method: http.MethodPost, URL: c.config.URL, Host: c.config.URL.Host, Header: c.config.Header.Clone(),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(b.Body)),
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Body)), nil },
-	}
-	req.Body, _ = req.GetBody()
-	req.Header.Set("Content-Type", b.ContentType)
-	req.Header.Set("Idempotency-Key", b.ID)
-	req.Header.Set("User-Agent", "slipstream")
-	if b.Encoding != "" {
-		req.Header.Set("Content-Encoding", b.Encoding)
-	}
-	resp, err := c.http.Do(ctx, req)
+	resp, err := c.http.Post(ctx, c.config.URL, c.config.Header, b)
 	if err != nil {
 		return destination.NoAnswer("post logs", c.target(), err)
 	}

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"slipstream/destination"
+	"slipstream/destination/awsauth"
 )
 
 // answer is S3's response with what its XML says.
 type answer struct {
 	*destination.Response
 	code, message, region string
+	asked                 string // the region that the request was for
 }
 
 func newAnswer(resp *destination.Response, secrets ...string) *answer {
@@ -82,12 +84,12 @@ func (c *Client) refused(op string, a *answer) error {
 }
 
 func (c *Client) fault(op string, err error, hint string) *destination.Error {
-	return &destination.Error{Op: op, Target: c.target(), Err: err, Hint: hint}
+	return &destination.Error{Op: op, Target: target(&c.config), Err: err, Hint: hint}
 }
 
 // hint says what the user may do.
 func (c *Client) hint(op string, a *answer) string {
-	arn, _ := partition(c.region)
+	arn, _ := awsauth.Partition(a.asked)
 	arn = "arn:" + arn + ":s3:::" + c.config.Bucket
 	switch {
 	case a.code == "RequestTimeTooSkewed":

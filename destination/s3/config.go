@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slipstream/destination"
+	"slipstream/destination/awsauth"
 )
 
 // Config says which bucket, where, and under what names.
@@ -19,9 +20,7 @@ type Config struct {
 	PathStyle    bool   // bucket in the path, not in the host name
 	CreateBucket bool   // make the bucket when it is missing
 	Layout       destination.Layout
-	// Getenv gives the credentials, asked for at each Send:
-	// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or
-	// AWS_CONTAINER_CREDENTIALS_FULL_URI and AWS_CONTAINER_AUTHORIZATION_TOKEN.
+	// Getenv gives the credentials, as awsauth.New says.
 	Getenv func(string) string
 }
 
@@ -89,17 +88,13 @@ func (c *Config) options(query url.Values, getenv func(string) string) error {
 			return fmt.Errorf("option %s=%q: %w", name, value, err)
 		}
 	}
-	c.Region = first(c.Region, getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"), "us-east-1")
-	c.Endpoint = first(c.Endpoint, getenv("AWS_ENDPOINT_URL_S3"), getenv("AWS_ENDPOINT_URL"))
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
-			return errors.New("the endpoint is no URL (write http://host:port or https://host)")
-		}
+	c.Region = awsauth.Region(c.Region, getenv)
+	var err error
+	if c.Endpoint, err = awsauth.Endpoint(c.Endpoint, "S3", getenv); err != nil {
+		return err
 	}
 	c.PathStyle = c.Endpoint != "" || strings.Contains(c.Bucket, ".")
 	if pathStyle != "" {
-		var err error
 		if c.PathStyle, err = strconv.ParseBool(pathStyle); err != nil {
 			return fmt.Errorf("option path_style=%q: %w", pathStyle, err)
 		}
@@ -107,40 +102,11 @@ func (c *Config) options(query url.Values, getenv func(string) string) error {
 	return nil
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
-// partition is the name that ARNs of the region begin with, and the domain its
-// endpoints end in.
-func partition(region string) (arn, domain string) {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn", "amazonaws.com.cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov", "amazonaws.com"
-	case strings.HasPrefix(region, "eusc-"):
-		return "aws-eusc", "amazonaws.eu"
-	}
-	return "aws", "amazonaws.com"
-}
-
 // address is the URL of the object key in the bucket, or of the bucket itself
 // where key is "". The region is a parameter because the answer of S3 may
 // correct the configured one.
 func (c *Config) address(region, key string) *url.URL {
-	u := &url.URL{Scheme: "https", Host: "s3." + region + "."}
-	_, domain := partition(region)
-	u.Host += domain
-	if c.Endpoint != "" {
-		u, _ = url.Parse(c.Endpoint) // Parse has seen it
-		u.RawQuery, u.Fragment = "", ""
-	}
+	u := awsauth.ServiceURL("s3", region, c.Endpoint)
 	path := strings.TrimRight(u.Path, "/") + "/"
 	if c.PathStyle {
 		path += c.Bucket

@@ -1,13 +1,15 @@
 // Package servers runs the real servers that tests deliver to: versitygw for
-// S3, and the OpenTelemetry Collector's receiver for OTLP. Use it in any test
-// that must not trust a hand-written stand-in. It needs Go and the module proxy
-// only; the first use on a machine builds the server, one to three minutes.
+// S3, the OpenTelemetry Collector's receiver for OTLP, and moto for Firehose. Use
+// it in any test that must not trust a hand-written stand-in. It needs Go and the
+// module proxy only, moto python3 and PyPI; the first use on a machine builds the
+// server, one to three minutes.
 //
 // The same by hand, from the top of the tree:
 //
 //	CGO_ENABLED=0 go build -C tools/versitygw -trimpath -ldflags "-s -w" -o ../../.cache/bin/versitygw \
 //		github.com/versity/versitygw/cmd/versitygw
 //	CGO_ENABLED=0 go build -C tools/otelsink -trimpath -ldflags "-s -w" -o ../../.cache/bin/otelsink .
+//	python3 -m venv .cache/venv && .cache/venv/bin/pip install -r tools/moto/requirements.txt
 package servers
 
 import (

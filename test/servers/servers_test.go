@@ -1,10 +1,15 @@
 package servers
 
 import (
+	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsfirehose "github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -21,6 +26,27 @@ func TestS3KeepsItsDataOverAnOutage(t *testing.T) {
 	s.Start(t)
 	if keys := s.List(t, "logs", ""); len(keys) != 0 {
 		t.Fatalf("the bucket holds %v after the outage", keys)
+	}
+}
+
+func TestFirehoseWritesEachRequest(t *testing.T) {
+	f := StartFirehose(t)
+	f.CreateStream(t, "logs")
+	f.CreateStream(t, "others")
+	for _, text := range []string{"a\n", "b\n"} {
+		if _, err := f.client.PutRecordBatch(t.Context(), &awsfirehose.PutRecordBatchInput{
+			DeliveryStreamName: aws.String("logs"), Records: []types.Record{{Data: []byte(text)}, {Data: []byte(text)}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := strings.Split(string(bytes.Join(f.Delivered(t, "logs"), []byte("|"))), "|")
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"a\na\n", "b\nb\n"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if others := f.Delivered(t, "others"); len(others) != 0 {
+		t.Errorf("another stream holds %q", others)
 	}
 }
 

@@ -1,4 +1,4 @@
-package s3
+package awsauth
 
 import (
 	"context"
@@ -29,11 +29,11 @@ func (l *lentCredentials) good(from string, now time.Time) bool {
 	return l.from == from && l.creds.HasKeys() && now.Before(l.creds.Expires.Add(-renewBefore))
 }
 
-// credentials reads the environment anew, or asks the container endpoint
+// Credentials reads the environment anew, or asks the container endpoint
 // (Lambda with SnapStart, ECS, EKS). Having none is a fault that may pass.
-func (c *Client) credentials(ctx context.Context) (aws.Credentials, error) {
+func (c *Client) Credentials(ctx context.Context) (aws.Credentials, error) {
 	const op = "get credentials"
-	getenv := c.config.Getenv
+	getenv := c.getenv
 	creds := aws.Credentials{
 		AccessKeyID:     getenv("AWS_ACCESS_KEY_ID"),
 		SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
@@ -47,8 +47,11 @@ func (c *Client) credentials(ctx context.Context) (aws.Credentials, error) {
 		return creds, c.fault(op, errors.New("there are none in the environment"),
 			"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the function a role")
 	}
-	if c.lent.good(address, time.Now()) {
-		return c.lent.creds, nil
+	c.mu.Lock()
+	lent := c.lent
+	c.mu.Unlock()
+	if lent.good(address, time.Now()) {
+		return lent.creds, nil
 	}
 	u, err := url.Parse(address)
 	if err != nil || !trusted(u) {
@@ -56,9 +59,11 @@ func (c *Client) credentials(ctx context.Context) (aws.Credentials, error) {
 	}
 	creds, err = c.lend(ctx, u, getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
 	if err != nil {
-		return creds, destination.NoAnswer(op, c.target(), fmt.Errorf("ask the container endpoint: %w", err))
+		return creds, destination.NoAnswer(op, c.target, fmt.Errorf("ask the container endpoint: %w", err))
 	}
+	c.mu.Lock() // not before: one Send that waits for the endpoint must not hold up the others
 	c.lent = lentCredentials{from: address, creds: creds}
+	c.mu.Unlock()
 	return creds, nil
 }
 
@@ -111,4 +116,23 @@ func (c *Client) lend(ctx context.Context, u *url.URL, token string) (aws.Creden
 	}
 	creds.CanExpire = !creds.Expires.IsZero()
 	return creds, nil
+}
+
+// jsonError finds a refusal's code and message: in the body's __type (JSON 1.1)
+// or the header x-amzn-ErrorType (REST).
+func jsonError(resp *destination.Response) (code, message string) {
+	code = resp.Header.Get("X-Amzn-Errortype")
+	_ = jx.DecodeBytes(resp.Body).Obj(func(d *jx.Decoder, key string) error { // no JSON: no message
+		if key != "__type" && key != "message" && key != "Message" || d.Next() != jx.String {
+			return d.Skip()
+		}
+		text, err := d.Str()
+		if key == "__type" {
+			code = text
+		} else {
+			message = text
+		}
+		return err
+	})
+	return code, message
 }

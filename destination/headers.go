@@ -1,0 +1,54 @@
+package destination
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// Headers are the user's own of each request to an HTTP destination. Their
+// values are secrets.
+type Headers http.Header
+
+// Set takes one. Its errors never hold the value.
+func (h Headers) Set(name, value string) error {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+	}) {
+		return errors.New("that is no header's name")
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return fmt.Errorf("the value of header %s holds control characters", name)
+	}
+	http.Header(h).Set(name, value)
+	return nil
+}
+
+// SetUser makes a URL's user into basic authorization; nil is none.
+func (h Headers) SetUser(user *url.Userinfo) {
+	if user == nil {
+		return
+	}
+	password, _ := user.Password()
+	text := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
+	http.Header(h).Set("Authorization", "Basic "+text)
+}
+
+// Secrets are the values, for Excerpt. Of "Bearer …" the second half alone is
+// one, too.
+func (h Headers) Secrets() []string {
+	var secrets []string
+	for _, values := range h {
+		for _, v := range values {
+			secrets = append(secrets, v)
+			if _, token, ok := strings.Cut(v, " "); ok {
+				secrets = append(secrets, token)
+			}
+		}
+	}
+	return secrets
+}
