@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
+
+	"slipstream/edge/flush"
 )
 
 // Config is everything that the extension can be told. Load fills it from the
@@ -24,6 +27,8 @@ type Config struct {
 	BufferBytes  int           // memory for undelivered records, all destinations together
 	SendTimeout  time.Duration // one try
 	ShutdownWait time.Duration // for the last records at SHUTDOWN
+	Strategy     flush.Strategy
+	MaxHold      time.Duration // of an invocation, after the runtime is done
 
 	TelemetryAPI      string // telemetry or logs
 	TelemetryPort     int
@@ -79,6 +84,15 @@ func appendIf(errs []error, err error) []error {
 	}
 	return append(errs, err)
 }
+
+// cpus is the environment's share of CPU: one for each 1,769 MB.
+func (c *Config) cpus() float64 { return float64(c.Function.MemoryMB) / 1769 }
+
+// pushers is how many sends of one destination are under way at most.
+func (c *Config) pushers() int { return min(max(int(math.Ceil(2*c.cpus())), 1), maxPushers) }
+
+// maxPushers bounds the sends at once: each holds a batch in memory.
+const maxPushers = 4
 
 // apiVersion is the schema version to subscribe with.
 func (c *Config) apiVersion() string {

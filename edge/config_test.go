@@ -27,7 +27,7 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
-		ShutdownWait: 300 * time.Millisecond, TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
+		Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond, TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
 		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
 	}
 }
@@ -203,7 +203,7 @@ func TestOpenDestination(t *testing.T) {
 		if err != nil || to == nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
-		want.environment, want.sendTimeout = "e", 5*time.Second
+		want.environment, want.sendTimeout, want.pushers = "e", 5*time.Second, 1
 		if diff := cmp.Diff(want, lane, cmp.AllowUnexported(laneConfig{}), cmpopts.EquateEmpty(),
 			cmpopts.IgnoreFields(laneConfig{}, "encoder")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", raw, diff)

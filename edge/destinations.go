@@ -56,12 +56,18 @@ var options = []option{
 	{"header.NAME", "otlp", "", "A header of each request."},
 }
 
+// continuousAge is how long the continuous strategy collects before it sends.
+const continuousAge = time.Second
+
 // openDestination makes what one URL describes. The laneConfig's name is good
 // for messages, also with an error.
 func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
 	lane := laneConfig{
-		name: publicName(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
+		name: publicName(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID, pushers: c.pushers(),
 		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+	}
+	if c.Strategy == flush.Continuous {
+		lane.limits.Age = min(lane.limits.Age, continuousAge)
 	}
 	u, err := parseURL(raw, c.Getenv)
 	if err != nil {

@@ -37,10 +37,13 @@ type edge struct {
 	config  Config
 	client  *lambda.Client
 	lanes   []*lane
+	changed chan struct{} // something of interest to the pace has happened
+	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
 
 	mu      sync.Mutex // guards what a request of the platform goes through
 	decoder telemetryapi.Decoder
+	pacer   flush.Pacer
 	ending  flush.Ending
 	over    bool // nothing is taken any more
 	intake  intakeCount
@@ -67,7 +70,9 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 			"this program is started by Lambda, or by `slipstream local`")
 	}
 	e := &edge{
-		config: c, client: lambda.New(c.RuntimeAPI), arrived: make(chan struct{}, 1),
+		config: c, client: lambda.New(c.RuntimeAPI), changed: make(chan struct{}, 1),
+		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
+		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
 	}
 	defer e.client.Close()
@@ -93,11 +98,12 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	for _, l := range e.lanes {
 		lanes.Go(func() { l.run(running) })
 	}
-	deadline, err := e.events(ctx)
-	e.finish(deadline)
+	lanes.Go(func() { e.keepPace(running) })
+	end, err := e.events(ctx)
+	e.finish(end.deadline)
 	stop()
 	lanes.Wait()
-	e.report()
+	e.report(end.goesOn)
 	return err
 }
 
@@ -158,7 +164,9 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			errs = append(errs, fmt.Errorf("open destination %s: %w", c.name, err))
 			continue
 		}
-		e.lanes = append(e.lanes, newLane(c, to, pool, sealer))
+		l := newLane(c, to, pool, sealer)
+		l.changed = e.changed
+		e.lanes = append(e.lanes, l)
 	}
 	for _, l := range e.lanes {
 		l.bufferBytes = e.config.BufferBytes / len(e.lanes)
@@ -191,34 +199,29 @@ func closeQuietly(l *telemetryapi.Listener) {
 	}
 }
 
-// events follows the lifecycle. It never waits for anything but the next event:
-// calling next at once is what keeps the extension out of the function's time.
-// It returns the time by which all must be over.
-func (e *edge) events(ctx context.Context) (time.Time, error) {
+// end is how the events ended.
+type end struct {
+	deadline time.Time // by which all must be over
+	goesOn   bool      // the environment does: a new process will find /tmp as it is
+}
+
+// events follows the lifecycle. It asks for the next event as soon as the pacer
+// lets it, which is at once unless it has a reason to hold the invocation.
+func (e *edge) events(ctx context.Context) (end, error) {
 	for {
 		event, err := e.client.Next(ctx)
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
-			return now.Add(signalTime), nil
+			return end{now.Add(signalTime), true}, nil
 		case err != nil:
-			return now.Add(signalTime), err
+			return end{now.Add(signalTime), true}, err
 		case event.Type == lambda.EventShutdown:
 			slog.Debug("shutdown", "reason", event.ShutdownReason, "left", event.Deadline.Sub(now))
-			return event.Deadline, nil
+			return end{event.Deadline, event.ShutdownReason != "spindown"}, nil
 		case event.Type == lambda.EventInvoke:
-			e.invoked(now, event.RequestID)
+			e.invoked(ctx, now, event)
 		}
-	}
-}
-
-// invoked takes note of an invocation.
-func (e *edge) invoked(now time.Time, requestID string) {
-	e.mu.Lock()
-	e.ending.Invoked(requestID)
-	e.mu.Unlock()
-	for _, l := range e.lanes {
-		l.invoked(now)
 	}
 }
 
@@ -257,9 +260,15 @@ func (e *edge) record(log *telemetry.Log) {
 	case "platform.report", "platform.initReport":
 		e.ending.Arrived(log.Type, log.RequestID)
 		signal(e.arrived)
+	case "platform.runtimeDone":
+		status := string(telemetryapi.Member(log.Body, "status"))
+		e.pacer.Done(log.RequestID, log.Time, status != `"success"`)
+		signal(e.changed)
 	case "platform.logsDropped":
 		n, _ := strconv.Atoi(string(telemetryapi.Member(log.Body, "droppedRecords")))
 		e.intake.platformDropped += n
+		e.pacer.Lost()
+		signal(e.changed)
 		slog.Error("the platform dropped records before we could take them", "records", n)
 	}
 	for _, l := range e.lanes {
@@ -359,7 +368,7 @@ func (e *edge) receive(until time.Time) {
 
 // report closes the books: one line a destination, an error where a record was
 // lost.
-func (e *edge) report() {
+func (e *edge) report(goesOn bool) {
 	e.mu.Lock()
 	in := e.intake
 	e.mu.Unlock()
@@ -368,13 +377,13 @@ func (e *edge) report() {
 			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)
 	}
 	for _, l := range e.lanes {
-		c := l.account()
+		c := l.account(goesOn)
 		level := slog.LevelInfo
 		if len(c.dropped) > 0 {
 			level = slog.LevelError
 		}
 		slog.Log(context.Background(), level, "closing account", "destination", l.name, "received", c.received,
-			"delivered", c.delivered, "batches", c.batches, "sent_bytes", c.bytes, "retries", c.retries, "dropped", c.dropped)
+			"recovered", c.recovered, "delivered", c.delivered, "fallback", c.fallback, "spooled", c.spooled, "batches", c.batches, "sent_bytes", c.bytes, "retries", c.retries, "dropped", c.dropped)
 		if err := l.to.Close(); err != nil {
 			slog.Debug("close destination", "destination", l.name, "cause", err)
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"slipstream/edge/flush"
 )
 
 // variable is one setting: its name, default and meaning for the reference, and
@@ -53,6 +55,13 @@ var variables = []variable{
 		numberVar(1<<20, 1<<30, false, func(c *Config) *int { return &c.BufferBytes })},
 	{"SLIPSTREAM_SEND_TIMEOUT_MS", "5000", "Time for one try to send a batch, 100 to 60000.",
 		millisVar(100, 60_000, func(c *Config) *time.Duration { return &c.SendTimeout })},
+	{"SLIPSTREAM_FLUSH", string(flush.Adaptive), "When records are sent: `end` of each invocation, which is held " +
+		"until they are; `periodic`, when a batch is full or old enough, holding nothing; `continuous`, whatever is " +
+		"there, holding nothing; `adaptive` is `end` while invocations are further apart than " +
+		"SLIPSTREAM_MAX_STALENESS, else `periodic`.", setStrategy},
+	{"SLIPSTREAM_MAX_HOLD_MS", "250", "The longest that an invocation is held after the runtime is done, 0 to 5000. " +
+		"The response is never held. A destination that takes longer is not waited for again until it answers.",
+		millisVar(0, 5000, func(c *Config) *time.Duration { return &c.MaxHold })},
 	{"SLIPSTREAM_SHUTDOWN_WAIT_MS", "300", "How long to wait at SHUTDOWN for the records that the platform still " +
 		"owes, 0 to 1000. The wait ends as soon as the last one is there.",
 		millisVar(0, 1000, func(c *Config) *time.Duration { return &c.ShutdownWait })},
@@ -102,6 +111,14 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
 		"percent-encoded, at most 64.", setAttributes},
+}
+
+func setStrategy(c *Config, text string) error {
+	c.Strategy = flush.Strategy(text)
+	if !slices.Contains(flush.Strategies(), c.Strategy) {
+		return errors.New("use adaptive, end, periodic or continuous")
+	}
+	return nil
 }
 
 func textVar(field func(*Config) *string) func(*Config, string) error {
