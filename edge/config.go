@@ -1,13 +1,17 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
+	"slipstream/destination"
 	"slipstream/edge/flush"
 )
 
@@ -39,6 +43,16 @@ type Config struct {
 	Function Function
 	// Getenv reads a variable when it is needed: credentials above all.
 	Getenv func(string) string
+	// Outside is the world of a simulation; nothing of it is set in Lambda.
+	Outside Outside
+}
+
+// Outside replaces what a simulation cannot have of the machine.
+type Outside struct {
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Listen func(network, address string) (net.Listener, error)
+	// Open makes the destination of a URL whose scheme is not known.
+	Open func(*url.URL) (destination.Destination, error)
 }
 
 // Function is what the environment says of the function.

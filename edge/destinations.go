@@ -73,18 +73,34 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 	if err != nil {
 		return lane, nil, err
 	}
-	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == u.Scheme })
-	if i < 0 {
-		return lane, nil, unknownScheme(u.Scheme)
+	found, err := findScheme(u.Scheme, c.Outside)
+	if err != nil {
+		return lane, nil, err
 	}
 	if lane.limits.Bytes == 0 {
-		lane.limits.Bytes = schemes[i].batchBytes
+		lane.limits.Bytes = found.batchBytes
 	}
 	if err := laneOptions(u.Query(), &lane); err != nil {
 		return lane, nil, err
 	}
-	to, err := schemes[i].open(u, c, res, &lane)
+	to, err := found.open(u, c, res, &lane)
 	return lane, to, err
+}
+
+// findScheme gives the scheme of that name, or the simulation's.
+func findScheme(name string, outside Outside) (scheme, error) {
+	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == name })
+	if i >= 0 {
+		return schemes[i], nil
+	}
+	if outside.Open == nil {
+		return scheme{}, unknownScheme(name)
+	}
+	return scheme{batchBytes: 1 << 20, open: func(u *url.URL, _ *Config, res *telemetry.Resource,
+		lane *laneConfig) (destination.Destination, error) {
+		lane.encoder = wire.NDJSON(res)
+		return outside.Open(u)
+	}}, nil
 }
 
 func unknownScheme(scheme string) error {

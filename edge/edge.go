@@ -70,7 +70,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 			"this program is started by Lambda, or by `slipstream local`")
 	}
 	e := &edge{
-		config: c, client: lambda.New(c.RuntimeAPI), changed: make(chan struct{}, 1),
+		config: c, client: lambda.New(c.RuntimeAPI, c.Outside.Dial), changed: make(chan struct{}, 1),
 		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
@@ -179,6 +179,7 @@ func (e *edge) subscribe(ctx context.Context) (*telemetryapi.Listener, error) {
 	c := &e.config
 	listener, err := telemetryapi.Listen(telemetryapi.Config{
 		Port: c.TelemetryPort, MaxBody: 4*c.TelemetryMaxBytes + 1<<20, Take: e.take, Refused: e.refused,
+		Listen: c.Outside.Listen,
 	})
 	if err != nil {
 		return nil, err
