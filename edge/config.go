@@ -23,6 +23,7 @@ type Config struct {
 	Destinations []string // URLs
 	LogTypes     []string // platform, function, extension
 	Strict       bool     // configuration errors end Init
+	SelfMetrics  bool     // a record of our own at SHUTDOWN
 	LogLevel     slog.Level
 
 	MaxStaleness time.Duration // age that closes a batch
@@ -58,6 +59,7 @@ type Outside struct {
 // Function is what the environment says of the function.
 type Function struct {
 	Name, Version, Region string
+	InitType              string // AWS_LAMBDA_INITIALIZATION_TYPE
 	MemoryMB              int
 	ServiceName           string            // OTEL_SERVICE_NAME
 	Attributes            map[string]string // OTEL_RESOURCE_ATTRIBUTES
@@ -85,6 +87,9 @@ func Load(getenv func(string) string) (Config, []error) {
 		}
 	}
 	errs = append(errs, adaptiveBatching(&c, getenv)...)
+	if c.managed() {
+		c.Strategy, c.TelemetryAPI = flush.Continuous, apiTelemetry
+	}
 	if len(c.Destinations) == 0 {
 		errs = append(errs, errors.New("read SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected; "+
 			"set it to a URL such as s3://bucket/prefix"))
@@ -110,8 +115,18 @@ const maxPushers = 4
 
 // apiVersion is the schema version to subscribe with.
 func (c *Config) apiVersion() string {
-	if c.TelemetryAPI == apiLogs {
+	switch {
+	case c.managed():
+		return "2025-01-29"
+	case c.TelemetryAPI == apiLogs:
 		return "2020-08-15"
 	}
 	return "2022-12-13"
 }
+
+// managed tells of managed instances: no INVOKE, no freeze, several invocations
+// at once, the Telemetry API only.
+func (c *Config) managed() bool { return c.Function.InitType == "lambda-managed-instances" }
+
+// snapshot tells of SnapStart: Init happens once for many environments.
+func (c *Config) snapshot() bool { return c.Function.InitType == "snap-start" }

@@ -46,6 +46,8 @@ var options = []option{
 	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
 	{"batch_invokes", "all", "SLIPSTREAM_BATCH_INVOKES", "Invocations that close a batch; 0 for off."},
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
+	{"fallback", "all", "", "A destination of the same format that takes at SHUTDOWN what this one does not: a URL, " +
+		"percent-encoded."},
 	{"format", "s3, file", "`ndjson`", "`ndjson`, our own flat lines, or `telemetry`, the platform's events as they came."},
 	{"layout", "s3, file", "`native`", "Names: `native` by time, or `sample` as AWS's adaptive batching sample."},
 	{"region", "s3", "AWS_REGION", "The bucket's region."},
@@ -83,8 +85,42 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 	if err := laneOptions(u.Query(), &lane); err != nil {
 		return lane, nil, err
 	}
+	lane.native = !slices.Contains([]string{"telemetry", "edgedelta"}, u.Query().Get("format"))
+	lane.reencode = func(res *telemetry.Resource) wire.Encoder {
+		var other laneConfig
+		if to, err := found.open(u, c, res, &other); err == nil {
+			_ = to.Close() // it has done nothing
+		}
+		return other.encoder
+	}
 	to, err := found.open(u, c, res, &lane)
-	return lane, to, err
+	if err != nil {
+		return lane, nil, err
+	}
+	if fallback := u.Query().Get("fallback"); fallback != "" {
+		if err := openFallback(fallback, c, res, &lane); err != nil {
+			return lane, nil, errors.Join(err, to.Close())
+		}
+	}
+	return lane, to, nil
+}
+
+// openFallback makes the destination that takes at SHUTDOWN what the lane's own
+// does not. It gets the same bytes, so it has to take the same format.
+func openFallback(raw string, c *Config, res *telemetry.Resource, lane *laneConfig) error {
+	if strings.Contains(raw, "fallback=") {
+		return fmt.Errorf("option fallback=%s: it cannot have a fallback itself", publicName(raw))
+	}
+	other, to, err := openDestination(c, raw, res)
+	if err != nil {
+		return fmt.Errorf("option fallback=%s: %w", publicName(raw), err)
+	}
+	if other.encoder.ContentType() != lane.encoder.ContentType() {
+		return errors.Join(fmt.Errorf("option fallback=%s: it takes %s, not %s; use a destination of the same format",
+			publicName(raw), other.encoder.ContentType(), lane.encoder.ContentType()), to.Close())
+	}
+	lane.fallback = to
+	return nil
 }
 
 // findScheme gives the scheme of that name, or the simulation's.

@@ -41,23 +41,16 @@ type edge struct {
 	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
 
+	registration lambda.Registration
+
 	mu      sync.Mutex // guards what a request of the platform goes through
 	decoder telemetryapi.Decoder
+	frozen  bool // in a snapshot: the environment has no identity of its own yet
 	pacer   flush.Pacer
 	ending  flush.Ending
 	over    bool // nothing is taken any more
 	intake  intakeCount
 	now     time.Time // of the request that is being decoded
-}
-
-// intakeCount is what came in, and what was given up before it had a lane.
-type intakeCount struct {
-	records         int
-	malformed       int
-	malformedBytes  int
-	truncated       int
-	refused         map[string]int64 // bytes, by reason
-	platformDropped int              // records that the platform says it dropped
 }
 
 // Run is the whole life of the extension: register, subscribe, then an event
@@ -76,11 +69,10 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
 	}
 	defer e.client.Close()
-	registration, err := e.client.Register(ctx, c.Name, []string{lambda.EventInvoke, lambda.EventShutdown})
-	if err != nil {
+	if err := e.register(ctx); err != nil {
 		return err
 	}
-	configErrors = append(configErrors, e.openLanes(e.resource(registration))...)
+	configErrors = append(configErrors, e.openLanes(e.resource())...)
 	if err := e.complain(ctx, configErrors); err != nil {
 		return err
 	}
@@ -107,6 +99,19 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	return err
 }
 
+// register makes us known, for the events that the kind of environment has.
+func (e *edge) register(ctx context.Context) (err error) {
+	events := []string{lambda.EventInvoke, lambda.EventShutdown}
+	if e.config.managed() {
+		events = events[1:]
+		e.decoder.Concurrent = true
+		e.ending.Several()
+	}
+	e.frozen = e.config.snapshot()
+	e.registration, err = e.client.Register(ctx, e.config.Name, events)
+	return err
+}
+
 // complain logs the errors of the configuration. In strict mode it ends Init.
 func (e *edge) complain(ctx context.Context, errs []error) error {
 	for _, err := range errs {
@@ -120,8 +125,8 @@ func (e *edge) complain(ctx context.Context, errs []error) error {
 }
 
 // resource says whose records these are.
-func (e *edge) resource(r lambda.Registration) *telemetry.Resource {
-	f := e.config.Function
+func (e *edge) resource() *telemetry.Resource {
+	f, r := e.config.Function, e.registration
 	res := &telemetry.Resource{
 		ServiceName: f.ServiceName, FunctionName: first(r.FunctionName, f.Name),
 		FunctionVersion: first(r.FunctionVersion, f.Version), EnvironmentID: newUUID(), AccountID: r.AccountID,
@@ -165,7 +170,7 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			continue
 		}
 		l := newLane(c, to, pool, sealer)
-		l.changed = e.changed
+		l.changed, l.waiting = e.changed, e.frozen
 		e.lanes = append(e.lanes, l)
 	}
 	for _, l := range e.lanes {
@@ -243,24 +248,16 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	return true
 }
 
-// book counts what the decoder could not read, and says so the first time.
-func (e *edge) book(t telemetryapi.Tally) {
-	if t.Malformed > 0 && e.intake.malformed == 0 {
-		slog.Error("telemetry from the platform is not what its API promises: the events are counted and dropped",
-			"events", t.Malformed, "bytes", t.MalformedBytes)
-	}
-	e.intake.records += t.Records
-	e.intake.malformed += t.Malformed
-	e.intake.malformedBytes += t.MalformedBytes
-	e.intake.truncated += t.Truncated
-}
-
 // record puts one record into every lane that wants it. The caller holds e.mu.
 func (e *edge) record(log *telemetry.Log) {
 	switch log.Type {
 	case "platform.report", "platform.initReport":
 		e.ending.Arrived(log.Type, log.RequestID)
 		signal(e.arrived)
+	case "platform.start":
+		e.ending.Arrived(log.Type, log.RequestID)
+	case "platform.restoreStart":
+		e.restored(e.now)
 	case "platform.runtimeDone":
 		status := string(telemetryapi.Member(log.Body, "status"))
 		e.pacer.Done(log.RequestID, log.Time, status != `"success"`)
@@ -279,14 +276,17 @@ func (e *edge) record(log *telemetry.Log) {
 	}
 }
 
-// refused counts a request that was dropped unread.
-func (e *edge) refused(bytes int64, reason string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.intake.refused[reason] == 0 {
-		slog.Error("telemetry dropped unread", "bytes", bytes, "reason", reason)
+// restored gives an environment that comes from a snapshot an identity of its
+// own, once. The caller holds e.mu.
+func (e *edge) restored(now time.Time) {
+	if !e.frozen {
+		return
 	}
-	e.intake.refused[reason] += bytes
+	e.frozen = false
+	res := e.resource()
+	for _, l := range e.lanes {
+		l.renew(res, now)
+	}
 }
 
 // makeRoom waits until every lane has room for another request, a bounded time.
@@ -330,6 +330,7 @@ func (e *edge) finish(deadline time.Time) {
 	e.over = true
 	e.now = time.Now()
 	e.book(e.decoder.Flush(e.now, e.record))
+	e.speak(e.now)
 	sendUntil := e.ending.SendUntil()
 	e.mu.Unlock()
 
@@ -363,30 +364,6 @@ func (e *edge) receive(until time.Time) {
 		case <-e.arrived:
 		case <-timer.C:
 			return
-		}
-	}
-}
-
-// report closes the books: one line a destination, an error where a record was
-// lost.
-func (e *edge) report(goesOn bool) {
-	e.mu.Lock()
-	in := e.intake
-	e.mu.Unlock()
-	if in.malformed > 0 || in.truncated > 0 || in.platformDropped > 0 || len(in.refused) > 0 {
-		slog.Error("telemetry lost on the way in", "malformed_events", in.malformed, "malformed_bytes", in.malformedBytes,
-			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)
-	}
-	for _, l := range e.lanes {
-		c := l.account(goesOn)
-		level := slog.LevelInfo
-		if len(c.dropped) > 0 {
-			level = slog.LevelError
-		}
-		slog.Log(context.Background(), level, "closing account", "destination", l.name, "received", c.received,
-			"recovered", c.recovered, "delivered", c.delivered, "fallback", c.fallback, "spooled", c.spooled, "batches", c.batches, "sent_bytes", c.bytes, "retries", c.retries, "dropped", c.dropped)
-		if err := l.to.Close(); err != nil {
-			slog.Debug("close destination", "destination", l.name, "cause", err)
 		}
 	}
 }

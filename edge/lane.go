@@ -27,6 +27,9 @@ type laneConfig struct {
 	pushers     int // sends at once
 	environment string
 	fallback    destination.Destination // takes at SHUTDOWN what the destination does not; may be nil
+	native      bool                    // the format is ours, so our own records fit in
+	// reencode makes the encoder for another environment.
+	reencode func(*telemetry.Resource) wire.Encoder
 }
 
 // store is the part of the spool that a lane needs: batches by lane and id.
@@ -55,6 +58,7 @@ type lane struct {
 	sequence uint64
 	count    count
 	hurry    time.Time // not zero: SHUTDOWN, everything must be out by then
+	waiting  bool      // nothing is sent yet: the environment has no identity before its restore
 	over     bool      // nothing more is sent
 	// spoolFailed: that the spool takes no more has been told.
 	spoolFailed bool
@@ -161,6 +165,19 @@ func (l *lane) adopt(left []destination.Batch) {
 		l.count.recovered += left[i].Records
 	}
 	l.queue = append(adopted, l.queue...)
+	signal(l.wake)
+}
+
+// renew gives the lane the identity of an environment that was restored from a
+// snapshot; what came in before goes out under it.
+func (l *lane) renew(res *telemetry.Resource, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.environment, l.waiting = res.EnvironmentID, false
+	l.seal(now) // in the old encoding
+	if encoder := l.reencode(res); encoder != nil {
+		l.encoder = encoder
+	}
 	signal(l.wake)
 }
 

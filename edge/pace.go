@@ -17,6 +17,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 		answering = answering || l.answers()
 	}
 	e.mu.Lock()
+	e.restored(now)
 	e.ending.Invoked(event.RequestID)
 	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering)
 	e.mu.Unlock()

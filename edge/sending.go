@@ -48,7 +48,7 @@ func (l *lane) stop() {
 func (l *lane) sealDue(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.batching.Due(now) || !l.hurry.IsZero() {
+	if l.batching.Due(now) && !l.waiting || !l.hurry.IsZero() {
 		l.seal(now)
 	}
 }
@@ -59,6 +59,9 @@ func (l *lane) next(now time.Time) (c *closed, at time.Time, end bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at = l.batching.DueAt()
+	if l.waiting && l.hurry.IsZero() {
+		return nil, time.Time{}, false
+	}
 	if len(l.queue) == 0 {
 		return nil, at, l.open == nil && !l.hurry.IsZero()
 	}

@@ -76,8 +76,10 @@ var variables = []variable{
 	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "100", "Time that the platform collects before it posts, 25 to 30000. " +
 		"It delays no invocation.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
+	{"SLIPSTREAM_SELF_METRICS", "true", "`true` adds one record of type `slipstream.metrics` at SHUTDOWN, in our own " +
+		"formats: what came in, was delivered, spooled and dropped.", boolVar(func(c *Config) *bool { return &c.SelfMetrics })},
 	{"SLIPSTREAM_STRICT", "false", "`true` makes a configuration error end Init (`Extension.ConfigInvalid`). " +
-		"Otherwise it is one line in the log and the function runs.", setStrict},
+		"Otherwise it is one line in the log and the function runs.", boolVar(func(c *Config) *bool { return &c.Strict })},
 	{"SLIPSTREAM_LOG_LEVEL", "info", "What the extension says of itself: `debug`, `info`, `warn` or `error`.",
 		setLogLevel},
 	{"ADAPTIVE_BATCHING_EXTENSION_S3_BUCKET", "", "Drop-in mode of AWS's adaptive batching sample: the bucket, " +
@@ -98,6 +100,9 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.Version })},
 	{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "Set by Lambda, in MB.",
 		numberVar(1, 1<<20, true, func(c *Config) *int { return &c.Function.MemoryMB })},
+	{"AWS_LAMBDA_INITIALIZATION_TYPE", "", "Set by Lambda. With `lambda-managed-instances` sending is continuous; " +
+		"with `snap-start` nothing is sent before the restore, and each restored environment has its own identity.",
+		textVar(func(c *Config) *string { return &c.Function.InitType })},
 	{"AWS_DEFAULT_REGION", "", "Region, if AWS_REGION is not set.",
 		textVar(func(c *Config) *string { return &c.Function.Region })},
 	{"AWS_REGION", "", "Region of the function, and of the bucket unless its URL says otherwise.",
@@ -210,13 +215,15 @@ func setTelemetryPort(c *Config, text string) error {
 	return numberVar(1024, 65535, true, func(c *Config) *int { return &c.TelemetryPort })(c, text)
 }
 
-func setStrict(c *Config, text string) error {
-	strict, err := strconv.ParseBool(text)
-	if err != nil {
-		return errors.New("not true or false")
+func boolVar(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		value, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("not true or false")
+		}
+		*field(c) = value
+		return nil
 	}
-	c.Strict = strict
-	return nil
 }
 
 func setLogLevel(c *Config, text string) error {
