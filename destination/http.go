@@ -51,7 +51,7 @@ func NewHTTPClient() *HTTPClient {
 			TLSHandshakeTimeout:   dialTimeout,
 			ResponseHeaderTimeout: headerTimeout,
 			IdleConnTimeout:       idleTimeout,
-			MaxConnsPerHost:       2,
+			MaxConnsPerHost:       8,
 			MaxIdleConns:          2,
 			MaxIdleConnsPerHost:   1,
 			DisableCompression:    true,

@@ -32,6 +32,10 @@ type laneConfig struct {
 	reencode func(*telemetry.Resource) wire.Encoder
 }
 
+// hurriedPushers is how many sends are under way at SHUTDOWN: there is nothing
+// else to do, and little time.
+const hurriedPushers = 8
+
 // store is the part of the spool that a lane needs: batches by lane and id.
 type store interface {
 	Put(lane string, b *destination.Batch) error
@@ -258,7 +262,7 @@ func (l *lane) finish(now, deadline time.Time) {
 	defer l.mu.Unlock()
 	l.seal(now)
 	l.hurry = deadline
-	l.breaker.Hurry()
+	l.breaker.Hurry(hurriedPushers)
 	// A try under way may hang on a connection that did not survive a freeze:
 	// half of the time is kept for another.
 	time.AfterFunc(deadline.Sub(now)/2, l.cancelTries)

@@ -156,6 +156,7 @@ func TestLaneDropsWhatIsRejectedForGood(t *testing.T) {
 		l := startLane(flush.Limits{Bytes: 1}, 1<<20, to)
 		l.put("a")
 		l.put("b")
+		synctest.Wait()
 		c := l.end()
 		to.ids(t, "e-1", "e-2")
 		if diff := cmp.Diff(map[string]int{"rejected": 1}, c.dropped); diff != "" || c.delivered != 1 {

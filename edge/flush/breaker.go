@@ -11,6 +11,7 @@ type Breaker struct {
 	failures int       // in a row
 	retry    time.Time // not before, after a failure
 	slow     bool      // it made an invocation wait too long
+	hurry    bool      // the environment is shutting down
 }
 
 // NewBreaker allows limit sends at once.
@@ -22,7 +23,7 @@ func (b *Breaker) Allow(now time.Time) (ok bool, at time.Time) {
 	switch {
 	case b.failures == 0:
 		return b.flying < b.limit, time.Time{}
-	case b.flying > 0:
+	case b.flying > 0 && !b.hurry || b.flying >= b.limit:
 		return false, time.Time{}
 	case now.Before(b.retry):
 		return false, b.retry
@@ -50,7 +51,7 @@ func (b *Breaker) Cancelled() { b.flying-- }
 func (b *Breaker) Failed(now time.Time, wait func(failures int) time.Duration) {
 	b.flying--
 	if b.failures > 0 && now.Before(b.retry) {
-		return
+		return // it began before the failure that is known
 	}
 	b.failures++
 	b.retry = now.Add(wait(b.failures))
@@ -66,5 +67,9 @@ func (b *Breaker) Answers() bool { return b.failures == 0 && !b.slow }
 // Failures counts the failed tries since the last success.
 func (b *Breaker) Failures() int { return b.failures }
 
-// Hurry ends every pause: the environment is shutting down.
-func (b *Breaker) Hurry() { b.retry = time.Time{} }
+// Hurry is for the environment's end: the pause is over, as many as limit sends
+// may be under way, also after a failure.
+func (b *Breaker) Hurry(limit int) {
+	b.hurry, b.retry = true, time.Time{}
+	b.limit = max(b.limit, limit)
+}

@@ -164,11 +164,18 @@ func TestBreaker(t *testing.T) {
 	if allowed(at(2.9)) || !allowed(at(3)) {
 		t.Error("the pause after the second failure is not 2 s")
 	}
-	b.Hurry()
-	if !allowed(at(1.1)) {
-		t.Error("SHUTDOWN does not end the pause")
+	b.Hurry(3)
+	for range 3 {
+		if !allowed(at(1.1)) {
+			t.Error("SHUTDOWN does not end the pause, or allows too little")
+		}
+		b.Began()
 	}
-	b.Began()
+	if allowed(at(1.1)) {
+		t.Error("SHUTDOWN allows a fourth send")
+	}
+	b.Cancelled()
+	b.Cancelled()
 	b.Slow()
 	if n := b.Succeeded(); n != 2 || !b.Answers() || !allowed(at(1.2)) {
 		t.Errorf("after a success: %d failures before, %+v", n, b)
