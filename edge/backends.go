@@ -16,7 +16,7 @@ import (
 )
 
 // laneOnly are the options that the lane reads; the rest is the backend's.
-var laneOnly = []string{"compression", "types", "batch_bytes", "batch_invokes", "batch_age_ms"}
+var laneOnly = []string{"compression", "types", "batch_bytes", "batch_invokes", "batch_age_ms", "fallback"}
 
 // backendURL is u without the lane's options and those named.
 func backendURL(u *url.URL, more ...string) string {

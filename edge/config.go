@@ -1,11 +1,18 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"net"
+	"net/url"
 	"strings"
 	"time"
+
+	"slipstream/destination"
+	"slipstream/edge/flush"
 )
 
 // Config is everything that the extension can be told. Load fills it from the
@@ -16,6 +23,7 @@ type Config struct {
 	Destinations []string // URLs
 	LogTypes     []string // platform, function, extension
 	Strict       bool     // configuration errors end Init
+	SelfMetrics  bool     // a record of our own at SHUTDOWN
 	LogLevel     slog.Level
 
 	MaxStaleness time.Duration // age that closes a batch
@@ -25,13 +33,13 @@ type Config struct {
 	SendTimeout  time.Duration // one try
 	// RetryInterval bounds the first wait after a failure; 0 for the default.
 	RetryInterval time.Duration
-	// Strategy says when to send: adaptive (also ""), continuous, periodic or end.
-	Strategy string
 	// ForwardTags makes Edge Delta's records tell the function's tags and figures,
 	// each tag's name behind TagPrefix.
 	ForwardTags  bool
 	TagPrefix    string
 	ShutdownWait time.Duration // for the last records at SHUTDOWN
+	Strategy     flush.Strategy
+	MaxHold      time.Duration // of an invocation, after the runtime is done
 
 	TelemetryAPI      string // telemetry or logs
 	TelemetryPort     int
@@ -42,11 +50,22 @@ type Config struct {
 	Function Function
 	// Getenv reads a variable when it is needed: credentials above all.
 	Getenv func(string) string
+	// Outside is the world of a simulation; nothing of it is set in Lambda.
+	Outside Outside
+}
+
+// Outside replaces what a simulation cannot have of the machine.
+type Outside struct {
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Listen func(network, address string) (net.Listener, error)
+	// Open makes the destination of a URL whose scheme is not known.
+	Open func(*url.URL) (destination.Destination, error)
 }
 
 // Function is what the environment says of the function.
 type Function struct {
 	Name, Version, Region string
+	InitType              string // AWS_LAMBDA_INITIALIZATION_TYPE
 	MemoryMB              int
 	ServiceName           string            // OTEL_SERVICE_NAME
 	Attributes            map[string]string // OTEL_RESOURCE_ATTRIBUTES
@@ -75,6 +94,9 @@ func Load(getenv func(string) string) (Config, []error) {
 	}
 	errs = append(errs, adaptiveBatching(&c, getenv)...)
 	errs = append(errs, edgeDelta(&c, getenv)...)
+	if c.managed() {
+		c.Strategy, c.TelemetryAPI = flush.Continuous, apiTelemetry
+	}
 	if len(c.Destinations) == 0 {
 		errs = append(errs, errors.New("read SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected; "+
 			"set it to a URL such as s3://bucket/prefix"))
@@ -89,10 +111,29 @@ func appendIf(errs []error, err error) []error {
 	return append(errs, err)
 }
 
+// cpus is the environment's share of CPU: one for each 1,769 MB.
+func (c *Config) cpus() float64 { return float64(c.Function.MemoryMB) / 1769 }
+
+// pushers is how many sends of one destination are under way at most.
+func (c *Config) pushers() int { return min(max(int(math.Ceil(2*c.cpus())), 1), maxPushers) }
+
+// maxPushers bounds the sends at once: each holds a batch in memory.
+const maxPushers = 4
+
 // apiVersion is the schema version to subscribe with.
 func (c *Config) apiVersion() string {
-	if c.TelemetryAPI == apiLogs {
+	switch {
+	case c.managed():
+		return "2025-01-29"
+	case c.TelemetryAPI == apiLogs:
 		return "2020-08-15"
 	}
 	return "2022-12-13"
 }
+
+// managed tells of managed instances: no INVOKE, no freeze, several invocations
+// at once, the Telemetry API only.
+func (c *Config) managed() bool { return c.Function.InitType == "lambda-managed-instances" }
+
+// snapshot tells of SnapStart: Init happens once for many environments.
+func (c *Config) snapshot() bool { return c.Function.InitType == "snap-start" }

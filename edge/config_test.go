@@ -27,7 +27,8 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
-		ShutdownWait: 300 * time.Millisecond, TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
+		SelfMetrics: true, Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
+		TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
 		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
 	}
 }
@@ -120,7 +121,7 @@ func TestLoad(t *testing.T) {
 			want := defaults()
 			tc.change(&want)
 			got, errs := Load(environment(tc.env))
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv")); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside")); diff != "" {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}
 			compareErrors(t, tc.errs, errs)
@@ -148,34 +149,37 @@ func sampleURL(bucket string, bytes, invokes, milliseconds int) string {
 
 func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 	tests := map[string]string{
-		"gopher://x":                      "unknown scheme",
-		"bucket":                          "unknown scheme",
-		"s3://":                           "bucket",
-		"s3:// b":                         "not a URL",
-		"s3://user:secret@b":              "user or password",
-		"s3://b?colour=red":               `unknown option "colour"`,
-		"s3://b?compression=rar":          "unknown (use gzip, zstd or none)",
-		"s3://b?batch_bytes=-1":           "not a whole number",
-		"s3://b?types=metrics":            "unknown type",
-		"s3://b?format=xml":               "unknown (use ndjson, telemetry or edgedelta)",
-		"${env:WHOLE}":                    "holds a query",
-		"https://":                        "host",
-		"https://h?format=xml":            "unknown (use ndjson, telemetry or edgedelta)",
-		"https://h?token=${env:MISSING}":  "${env:MISSING}: the variable is empty",
-		"https://h?colour=secret":         `unknown option "colour"`,
-		"https://h?region=secret":         "unknown option region",
-		"https://u:secret@h?token=secret": "token and another authorization",
-		"${env:POST}?query=a":             "holds a query",
-		"firehose://":                     "stream is missing",
-		"firehose://s?compression=gzip":   "option compression",
-		"firehose://s?layout=native":      "unknown option layout",
-		"s3://b?region=a&region=b":        "given twice",
-		"s3://b?%zz":                      "its options are not like",
-		"s3://${env:MISSING}":             "${env:MISSING}: the variable is empty",
-		"s3://${ssm:name}":                "not like ${env:NAME}",
-		"file://relative/x":               "file",
-		"otlp+http://":                    "host",
-		"otlp+http://h:1?header.x=${env:": "not like ${env:NAME}",
+		"gopher://x":                                "unknown scheme",
+		"bucket":                                    "unknown scheme",
+		"s3://":                                     "bucket",
+		"s3:// b":                                   "not a URL",
+		"s3://user:secret@b":                        "user or password",
+		"s3://b?colour=red":                         `unknown option "colour"`,
+		"s3://b?compression=rar":                    "unknown (use gzip, zstd or none)",
+		"s3://b?batch_bytes=-1":                     "not a whole number",
+		"s3://b?types=metrics":                      "unknown type",
+		"s3://b?format=xml":                         "unknown (use ndjson, telemetry or edgedelta)",
+		"${env:WHOLE}":                              "holds a query",
+		"https://":                                  "host",
+		"https://h?format=xml":                      "unknown (use ndjson, telemetry or edgedelta)",
+		"https://h?token=${env:MISSING}":            "${env:MISSING}: the variable is empty",
+		"https://h?colour=secret":                   `unknown option "colour"`,
+		"https://h?region=secret":                   "unknown option region",
+		"https://u:secret@h?token=secret":           "token and another authorization",
+		"${env:POST}?query=a":                       "holds a query",
+		"firehose://":                               "stream is missing",
+		"firehose://s?compression=gzip":             "option compression",
+		"firehose://s?layout=native":                "unknown option layout",
+		"s3://b?region=a&region=b":                  "given twice",
+		"s3://b?%zz":                                "its options are not like",
+		"s3://${env:MISSING}":                       "${env:MISSING}: the variable is empty",
+		"s3://${ssm:name}":                          "not like ${env:NAME}",
+		"file://relative/x":                         "file",
+		"otlp+http://":                              "host",
+		"otlp+http://h:1?header.x=${env:":           "not like ${env:NAME}",
+		"s3://b?fallback=gopher%3A%2F%2Fx":          "option fallback=gopher://x: unknown scheme",
+		"otlp+http://h?fallback=s3%3A%2F%2Fb":       "of the same format",
+		"s3://b?fallback=s3%3A%2F%2Fc%3Ffallback=x": "cannot have a fallback itself",
 	}
 	for raw, want := range tests {
 		c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "x", "AWS_REGION": "eu-west-1",
@@ -215,7 +219,7 @@ func TestOpenDestination(t *testing.T) {
 		"firehose://${env:NAME}?region=eu-west-1": {
 			name: "firehose://${env:NAME}", limits: flush.Limits{Bytes: 1 << 20, Age: 20 * time.Second},
 		},
-		"file:///tmp?compression=zstd&batch_bytes=9": {
+		"file:///tmp?compression=zstd&batch_bytes=9&fallback=s3%3A%2F%2Fb%2Fc%3Fregion%3Dx": {
 			name: "file:///tmp", encoding: "zstd", limits: flush.Limits{Bytes: 9, Age: 20 * time.Second},
 		},
 	}
@@ -224,10 +228,13 @@ func TestOpenDestination(t *testing.T) {
 		if err != nil || to == nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
-		want.environment, want.sendTimeout = "e", 5*time.Second
+		want.environment, want.sendTimeout, want.pushers, want.native = "e", 5*time.Second, 1, true
 		if diff := cmp.Diff(want, lane, cmp.AllowUnexported(laneConfig{}), cmpopts.EquateEmpty(),
-			cmpopts.IgnoreFields(laneConfig{}, "encoder")); diff != "" {
+			cmpopts.IgnoreFields(laneConfig{}, "encoder", "reencode", "fallback")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", raw, diff)
+		}
+		if fallback := strings.Contains(raw, "fallback"); fallback != (lane.fallback != nil) {
+			t.Errorf("%s: fallback %v", raw, lane.fallback)
 		}
 		if lane.wants("platform.start") != (len(want.types) == 0) || !lane.wants("function") {
 			t.Errorf("%s: wants the wrong types", raw)

@@ -52,6 +52,8 @@ var options = []option{
 	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
 	{"batch_invokes", "all", "SLIPSTREAM_BATCH_INVOKES", "Invocations that close a batch; 0 for off."},
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
+	{"fallback", "all", "", "A destination of the same format that takes at SHUTDOWN what this one does not: a URL, " +
+		"percent-encoded."},
 	{"format", "all but otlp", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as they " +
 		"came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, `platform.start`, " +
 		"`platform.runtimeDone` and `platform.report` only: other events do not go to that destination."},
@@ -66,30 +68,86 @@ var options = []option{
 	{"header.NAME", "otlp, https", "", "A header of each request."},
 }
 
+// continuousAge is how long the continuous strategy collects before it sends.
+const continuousAge = time.Second
+
 // openDestination makes what one URL describes. The laneConfig's name is good
 // for messages, also with an error.
 func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
 	lane := laneConfig{
 		name: publicName(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
-		retryInterval: c.RetryInterval,
-		limits:        flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+		retryInterval: c.RetryInterval, pushers: c.pushers(),
+		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+	}
+	if c.Strategy == flush.Continuous {
+		lane.limits.Age = min(lane.limits.Age, continuousAge)
 	}
 	u, err := parseURL(raw, c.Getenv)
 	if err != nil {
 		return lane, nil, err
 	}
-	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == u.Scheme })
-	if i < 0 {
-		return lane, nil, unknownScheme(u.Scheme)
+	found, err := findScheme(u.Scheme, c.Outside)
+	if err != nil {
+		return lane, nil, err
 	}
 	if lane.limits.Bytes == 0 {
-		lane.limits.Bytes = schemes[i].batchBytes
+		lane.limits.Bytes = found.batchBytes
 	}
 	if err := laneOptions(u.Query(), &lane); err != nil {
 		return lane, nil, err
 	}
-	to, err := schemes[i].open(u, c, res, &lane)
-	return lane, to, err
+	lane.native = !slices.Contains([]string{"telemetry", "edgedelta"}, u.Query().Get("format"))
+	lane.reencode = func(res *telemetry.Resource) wire.Encoder {
+		var other laneConfig
+		if to, err := found.open(u, c, res, &other); err == nil {
+			_ = to.Close() // it has done nothing
+		}
+		return other.encoder
+	}
+	to, err := found.open(u, c, res, &lane)
+	if err != nil {
+		return lane, nil, err
+	}
+	if fallback := u.Query().Get("fallback"); fallback != "" {
+		if err := openFallback(fallback, c, res, &lane); err != nil {
+			return lane, nil, errors.Join(err, to.Close())
+		}
+	}
+	return lane, to, nil
+}
+
+// openFallback makes the destination that takes at SHUTDOWN what the lane's own
+// does not. It gets the same bytes, so it has to take the same format.
+func openFallback(raw string, c *Config, res *telemetry.Resource, lane *laneConfig) error {
+	if strings.Contains(raw, "fallback=") {
+		return fmt.Errorf("option fallback=%s: it cannot have a fallback itself", publicName(raw))
+	}
+	other, to, err := openDestination(c, raw, res)
+	if err != nil {
+		return fmt.Errorf("option fallback=%s: %w", publicName(raw), err)
+	}
+	if other.encoder.ContentType() != lane.encoder.ContentType() {
+		return errors.Join(fmt.Errorf("option fallback=%s: it takes %s, not %s; use a destination of the same format",
+			publicName(raw), other.encoder.ContentType(), lane.encoder.ContentType()), to.Close())
+	}
+	lane.fallback = to
+	return nil
+}
+
+// findScheme gives the scheme of that name, or the simulation's.
+func findScheme(name string, outside Outside) (scheme, error) {
+	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == name })
+	if i >= 0 {
+		return schemes[i], nil
+	}
+	if outside.Open == nil {
+		return scheme{}, unknownScheme(name)
+	}
+	return scheme{batchBytes: 1 << 20, open: func(u *url.URL, _ *Config, res *telemetry.Resource,
+		lane *laneConfig) (destination.Destination, error) {
+		lane.encoder = wire.NDJSON(res)
+		return outside.Open(u)
+	}}, nil
 }
 
 func unknownScheme(scheme string) error {

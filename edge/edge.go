@@ -37,24 +37,20 @@ type edge struct {
 	config  Config
 	client  *lambda.Client
 	lanes   []*lane
+	changed chan struct{} // something of interest to the pace has happened
+	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
+
+	registration lambda.Registration
 
 	mu      sync.Mutex // guards what a request of the platform goes through
 	decoder telemetryapi.Decoder
+	frozen  bool // in a snapshot: the environment has no identity of its own yet
+	pacer   flush.Pacer
 	ending  flush.Ending
 	over    bool // nothing is taken any more
 	intake  intakeCount
 	now     time.Time // of the request that is being decoded
-}
-
-// intakeCount is what came in, and what was given up before it had a lane.
-type intakeCount struct {
-	records         int
-	malformed       int
-	malformedBytes  int
-	truncated       int
-	refused         map[string]int64 // bytes, by reason
-	platformDropped int              // records that the platform says it dropped
 }
 
 // Run is the whole life of the extension: register, subscribe, then an event
@@ -67,15 +63,16 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 			"this program is started by Lambda, or by `slipstream local`")
 	}
 	e := &edge{
-		config: c, client: lambda.New(c.RuntimeAPI), arrived: make(chan struct{}, 1),
+		config: c, client: lambda.New(c.RuntimeAPI, c.Outside.Dial), changed: make(chan struct{}, 1),
+		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
+		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
 	}
 	defer e.client.Close()
-	registration, err := e.client.Register(ctx, c.Name, []string{lambda.EventInvoke, lambda.EventShutdown})
-	if err != nil {
+	if err := e.register(ctx); err != nil {
 		return err
 	}
-	configErrors = append(configErrors, e.openLanes(e.resource(registration))...)
+	configErrors = append(configErrors, e.openLanes(e.resource())...)
 	if err := e.complain(ctx, configErrors); err != nil {
 		return err
 	}
@@ -93,11 +90,25 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	for _, l := range e.lanes {
 		lanes.Go(func() { l.run(running) })
 	}
-	deadline, err := e.events(ctx)
-	e.finish(deadline)
+	lanes.Go(func() { e.keepPace(running) })
+	end, err := e.events(ctx)
+	e.finish(end.deadline)
 	stop()
 	lanes.Wait()
-	e.report()
+	e.report(end.goesOn)
+	return err
+}
+
+// register makes us known, for the events that the kind of environment has.
+func (e *edge) register(ctx context.Context) (err error) {
+	events := []string{lambda.EventInvoke, lambda.EventShutdown}
+	if e.config.managed() {
+		events = events[1:]
+		e.decoder.Concurrent = true
+		e.ending.Several()
+	}
+	e.frozen = e.config.snapshot()
+	e.registration, err = e.client.Register(ctx, e.config.Name, events)
 	return err
 }
 
@@ -114,8 +125,8 @@ func (e *edge) complain(ctx context.Context, errs []error) error {
 }
 
 // resource says whose records these are.
-func (e *edge) resource(r lambda.Registration) *telemetry.Resource {
-	f := e.config.Function
+func (e *edge) resource() *telemetry.Resource {
+	f, r := e.config.Function, e.registration
 	res := &telemetry.Resource{
 		ServiceName: f.ServiceName, FunctionName: first(r.FunctionName, f.Name),
 		FunctionVersion: first(r.FunctionVersion, f.Version), EnvironmentID: newUUID(), AccountID: r.AccountID,
@@ -158,7 +169,9 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			errs = append(errs, fmt.Errorf("open destination %s: %w", c.name, err))
 			continue
 		}
-		e.lanes = append(e.lanes, newLane(c, to, pool, sealer))
+		l := newLane(c, to, pool, sealer)
+		l.changed, l.waiting = e.changed, e.frozen
+		e.lanes = append(e.lanes, l)
 	}
 	for _, l := range e.lanes {
 		l.bufferBytes = e.config.BufferBytes / len(e.lanes)
@@ -171,6 +184,7 @@ func (e *edge) subscribe(ctx context.Context) (*telemetryapi.Listener, error) {
 	c := &e.config
 	listener, err := telemetryapi.Listen(telemetryapi.Config{
 		Port: c.TelemetryPort, MaxBody: 4*c.TelemetryMaxBytes + 1<<20, Take: e.take, Refused: e.refused,
+		Listen: c.Outside.Listen,
 	})
 	if err != nil {
 		return nil, err
@@ -191,34 +205,29 @@ func closeQuietly(l *telemetryapi.Listener) {
 	}
 }
 
-// events follows the lifecycle. It never waits for anything but the next event:
-// calling next at once is what keeps the extension out of the function's time.
-// It returns the time by which all must be over.
-func (e *edge) events(ctx context.Context) (time.Time, error) {
+// end is how the events ended.
+type end struct {
+	deadline time.Time // by which all must be over
+	goesOn   bool      // the environment does: a new process will find /tmp as it is
+}
+
+// events follows the lifecycle. It asks for the next event as soon as the pacer
+// lets it, which is at once unless it has a reason to hold the invocation.
+func (e *edge) events(ctx context.Context) (end, error) {
 	for {
 		event, err := e.client.Next(ctx)
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
-			return now.Add(signalTime), nil
+			return end{now.Add(signalTime), true}, nil
 		case err != nil:
-			return now.Add(signalTime), err
+			return end{now.Add(signalTime), true}, err
 		case event.Type == lambda.EventShutdown:
 			slog.Debug("shutdown", "reason", event.ShutdownReason, "left", event.Deadline.Sub(now))
-			return event.Deadline, nil
+			return end{event.Deadline, event.ShutdownReason != "spindown"}, nil
 		case event.Type == lambda.EventInvoke:
-			e.invoked(now, event.RequestID)
+			e.invoked(ctx, now, event)
 		}
-	}
-}
-
-// invoked takes note of an invocation.
-func (e *edge) invoked(now time.Time, requestID string) {
-	e.mu.Lock()
-	e.ending.Invoked(requestID)
-	e.mu.Unlock()
-	for _, l := range e.lanes {
-		l.invoked(now)
 	}
 }
 
@@ -239,27 +248,25 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	return true
 }
 
-// book counts what the decoder could not read, and says so the first time.
-func (e *edge) book(t telemetryapi.Tally) {
-	if t.Malformed > 0 && e.intake.malformed == 0 {
-		slog.Error("telemetry from the platform is not what its API promises: the events are counted and dropped",
-			"events", t.Malformed, "bytes", t.MalformedBytes)
-	}
-	e.intake.records += t.Records
-	e.intake.malformed += t.Malformed
-	e.intake.malformedBytes += t.MalformedBytes
-	e.intake.truncated += t.Truncated
-}
-
 // record puts one record into every lane that wants it. The caller holds e.mu.
 func (e *edge) record(log *telemetry.Log) {
 	switch log.Type {
 	case "platform.report", "platform.initReport":
 		e.ending.Arrived(log.Type, log.RequestID)
 		signal(e.arrived)
+	case "platform.start":
+		e.ending.Arrived(log.Type, log.RequestID)
+	case "platform.restoreStart":
+		e.restored(e.now)
+	case "platform.runtimeDone":
+		status := string(telemetryapi.Member(log.Body, "status"))
+		e.pacer.Done(log.RequestID, log.Time, status != `"success"`)
+		signal(e.changed)
 	case "platform.logsDropped":
 		n, _ := strconv.Atoi(string(telemetryapi.Member(log.Body, "droppedRecords")))
 		e.intake.platformDropped += n
+		e.pacer.Lost()
+		signal(e.changed)
 		slog.Error("the platform dropped records before we could take them", "records", n)
 	}
 	for _, l := range e.lanes {
@@ -269,14 +276,17 @@ func (e *edge) record(log *telemetry.Log) {
 	}
 }
 
-// refused counts a request that was dropped unread.
-func (e *edge) refused(bytes int64, reason string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.intake.refused[reason] == 0 {
-		slog.Error("telemetry dropped unread", "bytes", bytes, "reason", reason)
+// restored gives an environment that comes from a snapshot an identity of its
+// own, once. The caller holds e.mu.
+func (e *edge) restored(now time.Time) {
+	if !e.frozen {
+		return
 	}
-	e.intake.refused[reason] += bytes
+	e.frozen = false
+	res := e.resource()
+	for _, l := range e.lanes {
+		l.renew(res, now)
+	}
 }
 
 // makeRoom waits until every lane has room for another request, a bounded time.
@@ -320,6 +330,7 @@ func (e *edge) finish(deadline time.Time) {
 	e.over = true
 	e.now = time.Now()
 	e.book(e.decoder.Flush(e.now, e.record))
+	e.speak(e.now)
 	sendUntil := e.ending.SendUntil()
 	e.mu.Unlock()
 
@@ -353,30 +364,6 @@ func (e *edge) receive(until time.Time) {
 		case <-e.arrived:
 		case <-timer.C:
 			return
-		}
-	}
-}
-
-// report closes the books: one line a destination, an error where a record was
-// lost.
-func (e *edge) report() {
-	e.mu.Lock()
-	in := e.intake
-	e.mu.Unlock()
-	if in.malformed > 0 || in.truncated > 0 || in.platformDropped > 0 || len(in.refused) > 0 {
-		slog.Error("telemetry lost on the way in", "malformed_events", in.malformed, "malformed_bytes", in.malformedBytes,
-			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)
-	}
-	for _, l := range e.lanes {
-		c := l.account()
-		level := slog.LevelInfo
-		if len(c.dropped) > 0 {
-			level = slog.LevelError
-		}
-		slog.Log(context.Background(), level, "closing account", "destination", l.name, "received", c.received,
-			"delivered", c.delivered, "batches", c.batches, "sent_bytes", c.bytes, "retries", c.retries, "dropped", c.dropped)
-		if err := l.to.Close(); err != nil {
-			slog.Debug("close destination", "destination", l.name, "cause", err)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"slipstream/edge/flush"
 )
 
 // edgeDeltaNames are the variables of Edge Delta's extension that have a meaning
@@ -30,9 +32,12 @@ func edgeDelta(c *Config, getenv func(string) string) []error {
 	c.Destinations = append(c.Destinations, to)
 	c.ForwardTags = e.flag("ED_FORWARD_LAMBDA_TAGS")
 	c.TagPrefix = getenv("ED_TAG_PREFIX")
-	c.Strategy = "end"
+	strategy := flush.End
 	if e.flag("ED_FLUSH_AT_NEXT_INVOKE") {
-		c.Strategy = "periodic"
+		strategy = flush.Periodic
+	}
+	if getenv("SLIPSTREAM_FLUSH") == "" {
+		c.Strategy = strategy
 	}
 	level := slog.LevelWarn
 	if e.flag("ED_PRINT_EXTENSION_LOGS") {

@@ -2,10 +2,7 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,53 +25,80 @@ type laneConfig struct {
 	bufferBytes   int
 	sendTimeout   time.Duration
 	retryInterval time.Duration // bound of the first wait after a failure; 0 for the backoff's own
+	pushers       int           // sends at once
 	environment   string
+	fallback      destination.Destination // takes at SHUTDOWN what the destination does not; may be nil
+	native        bool                    // the format is ours, so our own records fit in
+	// reencode makes the encoder for another environment.
+	reencode func(*telemetry.Resource) wire.Encoder
 }
 
-// lane is one destination's way out: the open batch, the queue of closed ones
-// and the goroutine that sends them, oldest first, each until it is delivered
-// or given up. Everything that it does with a record is counted.
+// hurriedPushers is how many sends are under way at SHUTDOWN: there is nothing
+// else to do, and little time.
+const hurriedPushers = 8
+
+// store is the part of the spool that a lane needs: batches by lane and id.
+type store interface {
+	Put(lane string, b *destination.Batch) error
+	Load(lane, id string) (*destination.Batch, error)
+	Remove(lane, id string) error
+}
+
+// lane is one destination's way out: the open batch, the queue of closed ones,
+// and the goroutines that send them, oldest first, each batch until it is
+// delivered or given up. Everything that it does with a record is counted.
 type lane struct {
 	laneConfig
 	to     destination.Destination
 	pool   *buffer.Pool
 	sealer *buffer.Sealer
+	spool  store // nil: memory only
 
 	mu       sync.Mutex
 	batching flush.Batching
+	breaker  flush.Breaker
 	open     *buffer.Chunk // nil: no record yet
-	queue    []*closed
-	held     int // memory of everything in the queue, bytes
+	queue    []*closed     // the oldest first
+	held     int           // memory of everything in the queue, bytes
 	sequence uint64
-	failures int // in a row
 	count    count
-	cancel   context.CancelFunc // of the try that is under way
-	hurry    time.Time          // not zero: SHUTDOWN, everything must be out by then
+	hurry    time.Time // not zero: SHUTDOWN, everything must be out by then
+	waiting  bool      // nothing is sent yet: the environment has no identity before its restore
+	over     bool      // nothing more is sent
+	// spoolFailed: that the spool takes no more has been told.
+	spoolFailed bool
 
 	wake    chan struct{} // something to look at
 	room    chan struct{} // memory became free
+	changed chan<- struct{}
 	drained chan struct{} // closed when hurried and empty
 }
 
-// closed is a batch that waits for its delivery: a chunk first, its bytes once
-// they are compressed.
+// closed is a batch that waits for its delivery: a chunk first, then its
+// compressed bytes too, which in time move to the spool.
 type closed struct {
-	chunk  *buffer.Chunk
+	chunk  *buffer.Chunk // until the batch is delivered or spooled: it survives a kill
 	batch  destination.Batch
 	held   int
-	flying bool
+	stored bool // it is in the spool
+	busy   bool // a goroutine has it
+	cancel context.CancelFunc
 }
+
+// ready tells whether the batch can be sent.
+func (c *closed) ready() bool { return !c.busy && (c.batch.Body != nil || c.stored) }
 
 func newLane(c laneConfig, to destination.Destination, pool *buffer.Pool, sealer *buffer.Sealer) *lane {
 	return &lane{
 		laneConfig: c, to: to, pool: pool, sealer: sealer, batching: flush.New(c.limits),
-		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), drained: make(chan struct{}),
+		breaker: flush.NewBreaker(c.pushers),
+		wake:    make(chan struct{}, 1), room: make(chan struct{}, 1), drained: make(chan struct{}),
 		count: count{dropped: map[string]int{}},
 	}
 }
 
 // signal makes the reader of a one-place channel look, without waiting for it.
-func signal(c chan struct{}) {
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -105,6 +129,13 @@ func (l *lane) invoked(now time.Time) {
 	}
 }
 
+// flush closes the open batch, so that it is sent as soon as may be.
+func (l *lane) flush(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seal(now)
+}
+
 // seal closes the open batch and queues it. The caller holds l.mu.
 func (l *lane) seal(now time.Time) {
 	if l.open == nil {
@@ -128,20 +159,72 @@ func (l *lane) seal(now time.Time) {
 	signal(l.wake)
 }
 
+// adopt takes batches that an earlier process of the environment left in the
+// spool, the oldest first. They go before everything else.
+func (l *lane) adopt(left []destination.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	adopted := make([]*closed, len(left))
+	for i := range left {
+		adopted[i] = &closed{batch: left[i], stored: true}
+		l.count.recovered += left[i].Records
+	}
+	l.queue = append(adopted, l.queue...)
+	signal(l.wake)
+}
+
+// renew gives the lane the identity of an environment that was restored from a
+// snapshot; what came in before goes out under it.
+func (l *lane) renew(res *telemetry.Resource, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.environment, l.waiting = res.EnvironmentID, false
+	l.seal(now) // in the old encoding
+	if encoder := l.reencode(res); encoder != nil {
+		l.encoder = encoder
+	}
+	signal(l.wake)
+}
+
 // full tells whether the lane may take no more, and whether that is because its
 // destination fails rather than because it is slow.
 func (l *lane) full() (full, failing bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held >= l.bufferBytes, l.failures > 0
+	return l.held >= l.bufferBytes, l.breaker.Failures() > 0
 }
 
-// dropOldest makes room by giving up the oldest batches that are not under way.
+// sent tells whether nothing waits to be sent. A destination that does not
+// answer has nothing that is worth waiting for.
+func (l *lane) sent() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.breaker.Answers() || len(l.queue) == 0
+}
+
+// answers tells whether an invocation may be held for the destination.
+func (l *lane) answers() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.breaker.Answers()
+}
+
+// slow takes note that an invocation was held in vain, if it was for this lane.
+func (l *lane) slow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 {
+		l.breaker.Slow()
+	}
+}
+
+// dropOldest makes room by giving up the oldest batches that nobody has and
+// that take memory.
 func (l *lane) dropOldest() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.held >= l.bufferBytes {
-		i := slices.IndexFunc(l.queue, func(c *closed) bool { return !c.flying })
+		i := slices.IndexFunc(l.queue, func(c *closed) bool { return !c.busy && c.held > 0 })
 		if i < 0 {
 			return
 		}
@@ -154,9 +237,21 @@ func (l *lane) dropOldest() {
 // remove takes a batch out of the queue. The caller holds l.mu.
 func (l *lane) remove(c *closed) {
 	l.queue = slices.DeleteFunc(l.queue, func(other *closed) bool { return other == c })
-	l.held -= c.held
+	l.free(c, 0)
+	signal(l.changed)
+}
+
+// free gives a batch's memory back but for what it still holds. The caller
+// holds l.mu.
+func (l *lane) free(c *closed, still int) {
+	l.held += still - c.held
+	c.held = still
+	if still == 0 {
+		c.batch.Body = nil
+	}
 	if c.chunk != nil {
 		c.chunk.Release()
+		c.chunk = nil
 	}
 	signal(l.room)
 }
@@ -168,243 +263,25 @@ func (l *lane) finish(now, deadline time.Time) {
 	defer l.mu.Unlock()
 	l.seal(now)
 	l.hurry = deadline
-	if cancel := l.cancel; cancel != nil {
-		// The try under way may hang on a connection that did not survive a
-		// freeze: half of the time is kept for another.
-		time.AfterFunc(deadline.Sub(now)/2, cancel)
-	}
+	l.breaker.Hurry(hurriedPushers)
+	// A try under way may hang on a connection that did not survive a freeze:
+	// half of the time is kept for another.
+	time.AfterFunc(deadline.Sub(now)/2, l.cancelTries)
 	signal(l.wake)
 }
 
-// run sends until finish has emptied the lane or ctx ends.
-func (l *lane) run(ctx context.Context) {
-	defer close(l.drained)
-	for ctx.Err() == nil {
-		l.sealDue(time.Now())
-		l.compress()
-		next, due, end := l.next()
-		switch {
-		case next != nil:
-			l.deliver(ctx, next)
-		case end:
-			return
-		default:
-			l.sleep(ctx, due)
-		}
-	}
-}
-
-// sealDue closes the open batch when its age or SHUTDOWN asks for it.
-func (l *lane) sealDue(now time.Time) {
+// cancelTries ends the tries that began before SHUTDOWN.
+func (l *lane) cancelTries() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.batching.Due(now) || !l.hurry.IsZero() {
-		l.seal(now)
-	}
-}
-
-// next gives the batch to send, or when the open one will be due, or says that
-// there will be none.
-func (l *lane) next() (c *closed, due time.Time, end bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.queue) > 0 {
-		c = l.queue[0]
-		c.flying = true
-	}
-	return c, l.batching.DueAt(), c == nil && l.open == nil && !l.hurry.IsZero()
-}
-
-// sleep waits for something to do, at most until due (zero: no limit).
-func (l *lane) sleep(ctx context.Context, due time.Time) {
-	wait := time.Duration(math.MaxInt64)
-	if !due.IsZero() {
-		wait = max(time.Until(due), 0)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-l.wake:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// deliver makes one try with the oldest batch and keeps account of it. After a
-// failure it waits as long as the backoff says.
-func (l *lane) deliver(ctx context.Context, c *closed) {
-	if c.chunk != nil { // sealed since compress looked
-		return
-	}
-	err := l.try(ctx, c)
-	l.mu.Lock()
-	wait, settled := l.settle(c, err)
-	l.mu.Unlock()
-	if !settled {
-		l.pause(ctx, wait)
-	}
-}
-
-// compress turns every chunk in the queue into bytes, so that a destination
-// that is down costs as little memory as possible.
-func (l *lane) compress() {
-	for {
-		c := l.nextChunk()
-		if c == nil {
-			return
-		}
-		body, err := l.sealer.Seal(c.chunk, l.encoder, l.encoding)
-		l.compressed(c, body, err)
-	}
-}
-
-// nextChunk gives the oldest batch that is not compressed and keeps dropOldest
-// away from it.
-func (l *lane) nextChunk() *closed {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i := slices.IndexFunc(l.queue, func(c *closed) bool { return c.chunk != nil })
-	if i < 0 {
-		return nil
-	}
-	l.queue[i].flying = true
-	return l.queue[i]
-}
-
-// compressed books the memory of a batch's bytes. A chunk that cannot be
-// compressed, which only a bug can cause, is dropped.
-func (l *lane) compressed(c *closed, body []byte, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.flying = false
-	if err != nil {
-		slog.Error("records dropped: they cannot be encoded", "destination", l.name, "records", c.batch.Records, "error", err)
-		l.count.drop("encode_failed", c.batch.Records)
-		l.remove(c)
-		return
-	}
-	c.chunk, c.batch.Body = nil, body
-	l.held += len(body) - c.held
-	c.held = len(body)
-	signal(l.room)
-}
-
-// try sends the batch once.
-func (l *lane) try(ctx context.Context, c *closed) (err error) {
-	defer func() { // our fault must not end the environment
-		if r := recover(); r != nil {
-			err = &destination.Error{Op: "send", Target: l.name, Permanent: true, Err: fmt.Errorf("BUG: %v", r)}
-		}
-	}()
-	l.mu.Lock()
-	limit := l.sendTimeout
-	if !l.hurry.IsZero() {
-		left := time.Until(l.hurry)
-		if left > 200*time.Millisecond {
-			left /= 2 // for another try
-		}
-		limit = min(limit, left)
-	}
-	ctx, cancel := withAwakeTimeout(ctx, limit)
-	l.cancel = cancel
-	l.mu.Unlock()
-	defer cancel()
-	return l.to.Send(ctx, &c.batch)
-}
-
-// withAwakeTimeout ends ctx when the process has run for d. Time that it spent
-// frozen hardly counts, because a freeze uses up one slice at most: a try that
-// was under way is not given up, and sent twice, for having been frozen.
-func withAwakeTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	const slices = 10
-	ctx, cancel := context.WithCancelCause(ctx)
-	left := slices
-	var mu sync.Mutex
-	var timer *time.Timer
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(d/slices, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if left--; left == 0 || ctx.Err() != nil {
-			cancel(context.DeadlineExceeded)
-			return
-		}
-		timer.Reset(d / slices)
-	})
-	return ctx, func() { cancel(context.Canceled); timer.Stop() }
-}
-
-// settle books a try's outcome. settled is false when the batch has to be sent
-// again after wait. The caller holds l.mu.
-func (l *lane) settle(c *closed, err error) (wait time.Duration, settled bool) {
-	l.cancel = nil
-	c.flying = false
-	var partial *destination.Partial
-	rejected := 0
-	if errors.As(err, &partial) { // taken, but not every record of it
-		slog.Error("records dropped: the destination took the others", "records", partial.Rejected, "error", err)
-		rejected = min(partial.Rejected, c.batch.Records)
-		err = nil
-	}
-	switch {
-	case err == nil:
-		if l.failures > 0 {
-			slog.Info("delivery works again", "destination", l.name, "failed_tries", l.failures)
-		}
-		l.failures = 0
-		l.count.delivered += c.batch.Records - rejected
-		l.count.drop("rejected", rejected)
-		l.count.batches++
-		l.count.bytes += len(c.batch.Body)
-		l.remove(c)
-		return 0, true
-	case destination.Permanent(err):
-		slog.Error("records dropped: the destination will never take them", "records", c.batch.Records, "error", err)
-		l.count.drop("rejected", c.batch.Records)
-		l.remove(c)
-		return 0, true
-	}
-	l.failures++
-	l.count.retries++
-	// One failure is nothing to tell: a connection that a freeze has cut.
-	if l.failures == 2 || l.failures == 10 || l.failures%100 == 0 {
-		slog.Warn("delivery failed, trying again", "tries", l.failures, "error", err)
-	}
-	wait = l.backoff(err)
-	if !l.hurry.IsZero() {
-		wait = min(wait, 100*time.Millisecond)
-		if time.Until(l.hurry) <= wait {
-			wait = max(time.Until(l.hurry), 0)
+	for _, c := range l.queue {
+		if c.cancel != nil {
+			c.cancel()
 		}
 	}
-	return wait, false
 }
 
-// backoff is how long to wait after the failures so far.
-func (l *lane) backoff(err error) time.Duration {
-	var asked time.Duration
-	var e *destination.Error
-	if errors.As(err, &e) {
-		asked = e.RetryAfter
-	}
-	return destination.Backoff{Base: l.retryInterval}.After(l.failures, asked)
-}
-
-// pause waits before the next try; SHUTDOWN cuts it short.
-func (l *lane) pause(ctx context.Context, wait time.Duration) {
-	until := time.Now().Add(wait)
-	for ctx.Err() == nil && time.Now().Before(until) {
-		hurried := l.hurried()
-		l.sleep(ctx, until)
-		if !hurried && l.hurried() {
-			return
-		}
-		l.sealDue(time.Now())
-		l.compress() // what came meanwhile
-	}
-}
-
+// hurried tells whether SHUTDOWN has come.
 func (l *lane) hurried() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -415,19 +292,27 @@ func (l *lane) hurried() bool {
 type count struct {
 	received  int
 	delivered int
+	spooled   int // left for the next process of the environment
 	batches   int
 	bytes     int // delivered, as sent
 	retries   int
+	recovered int            // received by an earlier process of the environment
+	fallback  int            // of those delivered, by the fallback
 	dropped   map[string]int // by reason
 }
 
-// account closes the books: what is still held now is lost.
-func (l *lane) account() count {
+// account closes the books: what is still held now is lost, unless the spool
+// has it and the environment goes on.
+func (l *lane) account(goesOn bool) count {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := 0
 	for _, c := range l.queue {
-		left += c.batch.Records
+		if goesOn && c.stored {
+			l.count.spooled += c.batch.Records
+		} else {
+			left += c.batch.Records
+		}
 	}
 	if l.open != nil {
 		left += l.open.Records
@@ -444,6 +329,7 @@ func (c *count) drop(reason string, n int) {
 }
 
 func (c count) String() string {
-	return fmt.Sprintf("received %d, delivered %d in %d batches of %d bytes, retries %d, dropped %v",
-		c.received, c.delivered, c.batches, c.bytes, c.retries, c.dropped)
+	return fmt.Sprintf("received %d, recovered %d, delivered %d in %d batches of %d bytes, spooled %d, retries %d, "+
+		"dropped %v",
+		c.received, c.recovered, c.delivered, c.batches, c.bytes, c.spooled, c.retries, c.dropped)
 }

@@ -60,7 +60,7 @@ type laneUnderTest struct {
 func startLane(limits flush.Limits, bufferBytes int, to *scripted) *laneUnderTest {
 	l := newLane(laneConfig{
 		name: "test://x", encoder: wire.TelemetryEvents(), encoding: buffer.Plain, limits: limits,
-		bufferBytes: bufferBytes, sendTimeout: 5 * time.Second, environment: "e",
+		bufferBytes: bufferBytes, sendTimeout: 5 * time.Second, environment: "e", pushers: 1,
 	}, to, &buffer.Pool{}, &buffer.Sealer{})
 	ctx, stop := context.WithCancel(context.Background())
 	go l.run(ctx)
@@ -81,7 +81,7 @@ func (l *laneUnderTest) end() count {
 	}
 	l.stop()
 	<-l.drained
-	return l.account()
+	return l.account(false)
 }
 
 var testNow = time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
@@ -156,6 +156,7 @@ func TestLaneDropsWhatIsRejectedForGood(t *testing.T) {
 		l := startLane(flush.Limits{Bytes: 1}, 1<<20, to)
 		l.put("a")
 		l.put("b")
+		synctest.Wait()
 		c := l.end()
 		to.ids(t, "e-1", "e-2")
 		if diff := cmp.Diff(map[string]int{"rejected": 1}, c.dropped); diff != "" || c.delivered != 1 {

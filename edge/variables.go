@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"slipstream/edge/flush"
 )
 
 // variable is one setting: its name, default and meaning for the reference, and
@@ -53,6 +55,13 @@ var variables = []variable{
 		numberVar(1<<20, 1<<30, false, func(c *Config) *int { return &c.BufferBytes })},
 	{"SLIPSTREAM_SEND_TIMEOUT_MS", "5000", "Time for one try to send a batch, 100 to 60000.",
 		millisVar(100, 60_000, func(c *Config) *time.Duration { return &c.SendTimeout })},
+	{"SLIPSTREAM_FLUSH", string(flush.Adaptive), "When records are sent: `end` of each invocation, which is held " +
+		"until they are; `periodic`, when a batch is full or old enough, holding nothing; `continuous`, whatever is " +
+		"there, holding nothing; `adaptive` is `end` while invocations are further apart than " +
+		"SLIPSTREAM_MAX_STALENESS, else `periodic`.", setStrategy},
+	{"SLIPSTREAM_MAX_HOLD_MS", "250", "The longest that an invocation is held after the runtime is done, 0 to 5000. " +
+		"The response is never held. A destination that takes longer is not waited for again until it answers.",
+		millisVar(0, 5000, func(c *Config) *time.Duration { return &c.MaxHold })},
 	{"SLIPSTREAM_SHUTDOWN_WAIT_MS", "300", "How long to wait at SHUTDOWN for the records that the platform still " +
 		"owes, 0 to 1000. The wait ends as soon as the last one is there.",
 		millisVar(0, 1000, func(c *Config) *time.Duration { return &c.ShutdownWait })},
@@ -67,8 +76,11 @@ var variables = []variable{
 	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "100", "Time that the platform collects before it posts, 25 to 30000. " +
 		"It delays no invocation.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
+	{"SLIPSTREAM_SELF_METRICS", "true", "`true` adds one record of type `slipstream.metrics` at SHUTDOWN, in our own " +
+		"formats: what came in, was delivered, spooled and dropped.",
+		boolVar(func(c *Config) *bool { return &c.SelfMetrics })},
 	{"SLIPSTREAM_STRICT", "false", "`true` makes a configuration error end Init (`Extension.ConfigInvalid`). " +
-		"Otherwise it is one line in the log and the function runs.", setStrict},
+		"Otherwise it is one line in the log and the function runs.", boolVar(func(c *Config) *bool { return &c.Strict })},
 	{"SLIPSTREAM_LOG_LEVEL", "info", "What the extension says of itself: `debug`, `info`, `warn` or `error`.",
 		setLogLevel},
 	{"ADAPTIVE_BATCHING_EXTENSION_S3_BUCKET", "", "Drop-in mode of AWS's adaptive batching sample: the bucket, " +
@@ -113,6 +125,9 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.Version })},
 	{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "Set by Lambda, in MB.",
 		numberVar(1, 1<<20, true, func(c *Config) *int { return &c.Function.MemoryMB })},
+	{"AWS_LAMBDA_INITIALIZATION_TYPE", "", "Set by Lambda. With `lambda-managed-instances` sending is continuous; " +
+		"with `snap-start` nothing is sent before the restore, and each restored environment has its own identity.",
+		textVar(func(c *Config) *string { return &c.Function.InitType })},
 	{"AWS_DEFAULT_REGION", "", "Region, if AWS_REGION is not set.",
 		textVar(func(c *Config) *string { return &c.Function.Region })},
 	{"AWS_REGION", "", "Region of the function, and of bucket or stream unless the URL says otherwise.",
@@ -127,6 +142,14 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
 		"percent-encoded, at most 64.", setAttributes},
+}
+
+func setStrategy(c *Config, text string) error {
+	c.Strategy = flush.Strategy(text)
+	if !slices.Contains(flush.Strategies(), c.Strategy) {
+		return errors.New("use adaptive, end, periodic or continuous")
+	}
+	return nil
 }
 
 func textVar(field func(*Config) *string) func(*Config, string) error {
@@ -218,13 +241,15 @@ func setTelemetryPort(c *Config, text string) error {
 	return numberVar(1024, 65535, true, func(c *Config) *int { return &c.TelemetryPort })(c, text)
 }
 
-func setStrict(c *Config, text string) error {
-	strict, err := strconv.ParseBool(text)
-	if err != nil {
-		return errors.New("not true or false")
+func boolVar(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		value, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("not true or false")
+		}
+		*field(c) = value
+		return nil
 	}
-	c.Strict = strict
-	return nil
 }
 
 func setLogLevel(c *Config, text string) error {

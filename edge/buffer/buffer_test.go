@@ -76,6 +76,7 @@ func TestSealGivesWhatWasAppended(t *testing.T) {
 				if got := plain(t, body, encoding); got != string(want) {
 					t.Errorf("%d bytes differ from the %d that were appended", len(got), len(want))
 				}
+				c.Release()
 				if c.Held() != 0 || cap(body) > len(body)+len(body)/4+64 {
 					t.Errorf("chunk still holds %d bytes; body has %d of %d", c.Held(), len(body), cap(body))
 				}

@@ -32,8 +32,8 @@ type Sealer struct {
 	zstd *zstd.Encoder
 }
 
-// Seal gives the chunk's whole body, compressed, in memory of exactly its size,
-// and releases the chunk.
+// Seal gives the chunk's whole body, compressed, in memory of exactly its size.
+// The chunk stays as it is.
 func (s *Sealer) Seal(c *Chunk, enc wire.Encoder, encoding string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +45,6 @@ func (s *Sealer) Seal(c *Chunk, enc wire.Encoder, encoding string) ([]byte, erro
 	if err := write(w, c, enc); err != nil {
 		return nil, fmt.Errorf("compress %d records with %q: %w", c.Records, encoding, err)
 	}
-	c.Release()
 	return bytes.Clone(s.out.Bytes()), nil
 }
 

@@ -12,6 +12,8 @@ type Ending struct {
 	invoked  string // the last invocation
 	reported string // the last one whose platform.report came
 	init     bool   // platform.initReport came
+	open     int    // invocations that were announced and not reported, where several go on at once
+	several  bool
 	shutdown time.Time
 	deadline time.Time
 }
@@ -20,14 +22,21 @@ type Ending struct {
 // deadline for the process to exit in.
 func NewEnding(wait, reserve time.Duration) Ending { return Ending{wait: wait, reserve: reserve} }
 
+// Several makes the Ending one for an environment whose invocations go on at
+// the same time and come without INVOKE: platform.start announces them.
+func (e *Ending) Several() { e.several = true }
+
 // Invoked takes note of an invocation.
 func (e *Ending) Invoked(requestID string) { e.invoked = requestID }
 
 // Arrived takes note of a platform event.
 func (e *Ending) Arrived(eventType, requestID string) {
 	switch eventType {
+	case "platform.start":
+		e.open++
 	case "platform.report":
 		e.reported = requestID
+		e.open--
 	case "platform.initReport":
 		e.init = true
 	}
@@ -38,7 +47,10 @@ func (e *Ending) Shutdown(now, deadline time.Time) { e.shutdown, e.deadline = no
 
 // Complete tells whether everything that the platform has to say has come.
 func (e *Ending) Complete() bool {
-	if e.invoked == "" {
+	switch {
+	case e.several:
+		return e.init && e.open <= 0
+	case e.invoked == "":
 		return e.init
 	}
 	return e.reported == e.invoked

@@ -30,14 +30,23 @@ const dialTimeout = 2 * time.Second
 // of a millisecond at each cold start for what one connection does not need.
 type Client struct {
 	address string
+	dial    Dial
 	id      string
 	conn    net.Conn // nil: none yet
 	in      *bufio.Reader
 }
 
+// Dial opens a connection as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 // New makes a client for the API at address, the host:port that the platform
-// gives in AWS_LAMBDA_RUNTIME_API.
-func New(address string) *Client { return &Client{address: address} }
+// gives in AWS_LAMBDA_RUNTIME_API. dial is nil but in simulations.
+func New(address string, dial Dial) *Client {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
+	return &Client{address: address, dial: dial}
+}
 
 // Close drops the connection.
 func (c *Client) Close() {
@@ -206,8 +215,7 @@ func (c *Client) call(ctx context.Context, method, path string, head http.Header
 // exchange writes a request and reads its answer.
 func (c *Client) exchange(ctx context.Context, method, path string, head http.Header, body []byte) (answer, error) {
 	if c.conn == nil {
-		dialer := net.Dialer{Timeout: dialTimeout}
-		conn, err := dialer.DialContext(ctx, "tcp", c.address)
+		conn, err := c.dial(ctx, "tcp", c.address)
 		if err != nil {
 			return answer{}, err
 		}

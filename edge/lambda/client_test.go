@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func api(t *testing.T, handle http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handle)
-	c := New(server.Listener.Addr().String())
+	c := New(server.Listener.Addr().String(), nil)
 	t.Cleanup(func() {
 		c.Close()
 		server.Close()
@@ -179,7 +179,7 @@ func TestConnectionsMayEnd(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	c := New("127.0.0.1:1")
+	c := New("127.0.0.1:1", nil)
 	if _, err := c.Register(t.Context(), "x", nil); err == nil || !strings.Contains(err.Error(), `register as "x"`) {
 		t.Errorf("error %v", err)
 	}

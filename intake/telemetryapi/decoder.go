@@ -27,6 +27,10 @@ type Tally struct {
 // into logs. It keeps what outlives a body: the invocation that is going on and
 // a record that was cut at maxBytes. It is not safe for concurrent use.
 type Decoder struct {
+	// Concurrent says that invocations go on at the same time: a line then
+	// belongs to the one that it names itself, if any.
+	Concurrent bool
+
 	log     telemetry.Log
 	current request
 	before  string // the invocation before current
@@ -210,6 +214,9 @@ func (d *Decoder) emit(ev *event, now time.Time, emit func(*telemetry.Log)) {
 func (d *Decoder) requestOf(l *telemetry.Log) string {
 	switch l.Type {
 	case "function", "extension":
+		if d.Concurrent {
+			return named(l.Body)
+		}
 		if l.Time.Before(d.current.start) {
 			return d.before
 		}
@@ -234,6 +241,18 @@ func (d *Decoder) requestOf(l *telemetry.Log) string {
 		d.before, d.current = d.current.id, request{id: name, start: l.Time}
 	}
 	return name
+}
+
+// named is the request id that a line of Lambda's JSON log format carries.
+func named(body []byte) string {
+	if len(body) == 0 || body[0] != '{' {
+		return ""
+	}
+	raw := Member(body, "requestId")
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	return string(raw[1 : len(raw)-1])
 }
 
 // known are the event types of the Telemetry and the Logs API, so that none of

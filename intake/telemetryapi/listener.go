@@ -34,6 +34,8 @@ type Config struct {
 	Take func(ctx context.Context, body []byte) bool
 	// Refused counts a body that was dropped unread, with the reason.
 	Refused func(bytes int64, reason string)
+	// Listen is net.Listen if nil; simulations have networks of their own.
+	Listen func(network, address string) (net.Listener, error)
 }
 
 // Listener is the HTTP server that the subscription names.
@@ -50,10 +52,14 @@ type Listener struct {
 
 // Listen opens the port and starts to serve.
 func Listen(c Config) (*Listener, error) {
-	socket, err := net.Listen("tcp", ":"+strconv.Itoa(c.Port))
+	listen := c.Listen
+	if listen == nil {
+		listen = net.Listen
+	}
+	socket, err := listen("tcp", ":"+strconv.Itoa(c.Port))
 	if err != nil && c.Port != 0 {
 		slog.Warn("listen for telemetry: port is taken, using a free one", "port", c.Port, "cause", err)
-		socket, err = net.Listen("tcp", ":0")
+		socket, err = listen("tcp", ":0")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for telemetry on port %d: %w", c.Port, err)

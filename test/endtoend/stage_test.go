@@ -39,6 +39,7 @@ type stage struct {
 	*emulator.Lambda
 	recorder *emulator.Recorder
 	log      *logBook
+	invoked  int
 }
 
 // logBook is what CloudWatch would have.
@@ -163,6 +164,7 @@ func (s *stage) invoke(t *testing.T, event string) emulator.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.invoked++
 	return result
 }
 

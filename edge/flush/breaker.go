@@ -1,0 +1,75 @@
+package flush
+
+import "time"
+
+// Breaker tells how much one destination may be bothered: as many sends at once
+// as its limit while it answers; none after a failure until a pause is over, and
+// then one alone, until one succeeds.
+type Breaker struct {
+	limit    int
+	flying   int
+	failures int       // in a row
+	retry    time.Time // not before, after a failure
+	slow     bool      // it made an invocation wait too long
+	hurry    bool      // the environment is shutting down
+}
+
+// NewBreaker allows limit sends at once.
+func NewBreaker(limit int) Breaker { return Breaker{limit: max(limit, 1)} }
+
+// Allow tells whether a send may begin now; if not, At is when to ask again,
+// zero for when a send under way has ended.
+func (b *Breaker) Allow(now time.Time) (ok bool, at time.Time) {
+	switch {
+	case b.failures == 0:
+		return b.flying < b.limit, time.Time{}
+	case b.flying > 0 && !b.hurry || b.flying >= b.limit:
+		return false, time.Time{}
+	case now.Before(b.retry):
+		return false, b.retry
+	}
+	return true, time.Time{}
+}
+
+// Began takes note of a send.
+func (b *Breaker) Began() { b.flying++ }
+
+// Succeeded ends a send that the destination answered, with yes or with never.
+// It gives the number of failures that went before.
+func (b *Breaker) Succeeded() (failures int) {
+	b.flying--
+	failures = b.failures
+	b.failures, b.slow, b.retry = 0, false, time.Time{}
+	return failures
+}
+
+// Cancelled ends a send that says nothing about the destination.
+func (b *Breaker) Cancelled() { b.flying-- }
+
+// Failed ends a send that has to be tried again, after wait at the earliest.
+// Sends that were under way together count as one failure.
+func (b *Breaker) Failed(now time.Time, wait func(failures int) time.Duration) {
+	b.flying--
+	if b.failures > 0 && now.Before(b.retry) {
+		return // it began before the failure that is known
+	}
+	b.failures++
+	b.retry = now.Add(wait(b.failures))
+}
+
+// Slow takes note that an invocation was held for this destination as long as
+// it may be.
+func (b *Breaker) Slow() { b.slow = true }
+
+// Answers tells whether the destination is worth holding an invocation for.
+func (b *Breaker) Answers() bool { return b.failures == 0 && !b.slow }
+
+// Failures counts the failed tries since the last success.
+func (b *Breaker) Failures() int { return b.failures }
+
+// Hurry is for the environment's end: the pause is over, as many as limit sends
+// may be under way, also after a failure.
+func (b *Breaker) Hurry(limit int) {
+	b.hurry, b.retry = true, time.Time{}
+	b.limit = max(b.limit, limit)
+}

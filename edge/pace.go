@@ -1,0 +1,85 @@
+package edge
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"slipstream/edge/flush"
+	"slipstream/edge/lambda"
+)
+
+// invoked takes note of an invocation and returns when next may be called.
+func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
+	answering := false
+	for _, l := range e.lanes {
+		l.invoked(now)
+		answering = answering || l.answers()
+	}
+	e.mu.Lock()
+	e.restored(now)
+	e.ending.Invoked(event.RequestID)
+	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering)
+	e.mu.Unlock()
+	next := e.decide(time.Now()).Next
+	signal(e.changed) // keepPace has a new time to look at
+	if next {
+		return
+	}
+	select {
+	case <-e.release:
+	case <-ctx.Done():
+	}
+}
+
+// keepPace looks after the invocation under way: it releases one that is held,
+// and has the records of one that is about to time out sent before it does.
+func (e *edge) keepPace(ctx context.Context) {
+	for {
+		d := e.decide(time.Now())
+		if d.Next {
+			signal(e.release)
+		}
+		if !e.awaitChange(ctx, d.At) {
+			return
+		}
+	}
+}
+
+// decide asks the pacer and does to the lanes what it says.
+func (e *edge) decide(now time.Time) flush.Decision {
+	sent := true
+	for _, l := range e.lanes {
+		sent = sent && l.sent()
+	}
+	e.mu.Lock()
+	d := e.pacer.Decide(now, sent)
+	e.mu.Unlock()
+	for _, l := range e.lanes {
+		if d.Flush {
+			l.flush(now)
+		}
+		if d.HeldLong {
+			l.slow()
+		}
+	}
+	return d
+}
+
+// awaitChange waits for a change, at most until at (zero: no limit). It returns
+// false when ctx has ended.
+func (e *edge) awaitChange(ctx context.Context, at time.Time) bool {
+	wait := time.Duration(math.MaxInt64)
+	if !at.IsZero() {
+		wait = max(time.Until(at), 0)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-e.changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
