@@ -42,6 +42,7 @@ type Config struct {
 	MaxHold      time.Duration // of an invocation, after the runtime is done
 
 	TelemetryAPI      string // telemetry or logs
+	OldLogs           bool   // the Logs API as AWS's sample asks for it, without platform.runtimeDone
 	TelemetryPort     int
 	TelemetryMaxItems int
 	TelemetryMaxBytes int
@@ -125,8 +126,10 @@ func (c *Config) apiVersion() string {
 	switch {
 	case c.managed():
 		return "2025-01-29"
-	case c.TelemetryAPI == apiLogs:
+	case c.TelemetryAPI == apiLogs && c.OldLogs:
 		return "2020-08-15"
+	case c.TelemetryAPI == apiLogs:
+		return "2021-03-18" // the first with platform.runtimeDone
 	}
 	return "2022-12-13"
 }

@@ -82,7 +82,7 @@ func TestLoad(t *testing.T) {
 		}},
 		"the sample's bucket alone": {
 			map[string]string{samplePrefix + "S3_BUCKET": "logs"}, func(c *Config) {
-				c.TelemetryAPI = "logs"
+				c.TelemetryAPI, c.OldLogs = "logs", true
 				c.Destinations = []string{sampleURL("logs", 4096, 10, 10000)}
 			}, nil,
 		},
@@ -92,6 +92,7 @@ func TestLoad(t *testing.T) {
 				samplePrefix + "SHIP_RATE_INVOKES": "5", samplePrefix + "SHIP_RATE_MILLISECONDS": "60000",
 				samplePrefix + "LOG_TYPES": `["function","nonsense"]`,
 			}, func(c *Config) {
+				c.OldLogs = true
 				c.TelemetryAPI, c.LogTypes = "logs", []string{"function"}
 				c.Destinations = []string{sampleURL("logs", 1024, 5, 60000)}
 			}, []string{`unknown type "nonsense" is left out`},
@@ -102,6 +103,7 @@ func TestLoad(t *testing.T) {
 				samplePrefix + "SHIP_RATE_INVOKES": "x", samplePrefix + "SHIP_RATE_MILLISECONDS": "-1",
 				samplePrefix + "LOG_TYPES": `["nonsense"]`,
 			}, func(c *Config) {
+				c.OldLogs = true
 				c.TelemetryAPI, c.BufferBytes = "logs", 100<<20
 				c.Destinations = []string{sampleURL("logs", 50<<20, 1, 0)}
 			}, []string{`SHIP_RATE_INVOKES="x": not a whole number; using 10`, "more than 50 MiB; using 52428800",

@@ -66,7 +66,7 @@ var variables = []variable{
 		"owes, 0 to 1000. The wait ends as soon as the last one is there.",
 		millisVar(0, 1000, func(c *Config) *time.Duration { return &c.ShutdownWait })},
 	{"SLIPSTREAM_TELEMETRY_API", apiTelemetry, "`telemetry` (schema 2022-12-13) or `logs`, the older Logs API " +
-		"(schema 2020-08-15).", setTelemetryAPI},
+		"(schema 2021-03-18).", setTelemetryAPI},
 	{"SLIPSTREAM_TELEMETRY_PORT", "0", "Port of the receiver, 1024 to 65535 but not 9001; 0 takes a free one. A " +
 		"port that is taken is a warning.", setTelemetryPort},
 	{"SLIPSTREAM_TELEMETRY_MAX_ITEMS", "10000", "Records that the platform collects before it posts, 1000 to 10000.",
