@@ -89,6 +89,7 @@ type arena struct {
 	reserved int      // bytes from the start that have blocks: others are SIGBUS on a full disk
 	used     []uint64 // a bit a unit
 	inUse    int      // units
+	stored   func()   // for tests: called after every store
 }
 
 // newArena makes the file below dir and maps it. The lock on it ends with the
@@ -182,9 +183,9 @@ func (a *arena) mark(first, n int, used bool) {
 // any point leaves either the run's head or units that start with 0.
 func (a *arena) give(run []byte, written int) {
 	for at := unitBytes; at < min(written, len(run)); at += unitBytes {
-		store(run, at, 0)
+		a.store(run, at, 0)
 	}
-	store(run, headMagic, 0)
+	a.store(run, headMagic, 0)
 	first := int(uintptr(unsafe.Pointer(&run[0]))-uintptr(unsafe.Pointer(&a.memory[0]))) / unitBytes
 	a.mark(first, len(run)/unitBytes, false)
 }
@@ -208,12 +209,15 @@ func nanoseconds(t time.Time) uint64 {
 
 // store puts a word where a kill leaves either all or nothing of it, after all
 // that was written before.
-func store(run []byte, at int, word uint64) {
+func (a *arena) store(run []byte, at int, word uint64) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&run[at])), word)
+	if a.stored != nil {
+		a.stored()
+	}
 }
 
 // writeHead makes a run one page of a chunk. Nothing of it is committed.
-func writeHead(run []byte, id [16]byte, name Name, opened time.Time, index int, kind uint32) {
+func (a *arena) writeHead(run []byte, id [16]byte, name Name, opened time.Time, index int, kind uint32) {
 	e := binary.NativeEndian
 	for at := headCommitted; at < headBytes; at += 8 {
 		e.PutUint64(run[at:], 0)
@@ -226,7 +230,7 @@ func writeHead(run []byte, id [16]byte, name Name, opened time.Time, index int, 
 	e.PutUint32(run[headUnits:], uint32(len(run)/unitBytes))
 	e.PutUint64(run[headKind:], uint64(kind))
 	e.PutUint64(run[headSum:], uint64(headChecksum(run)))
-	store(run, headMagic, magic)
+	a.store(run, headMagic, magic)
 }
 
 // headChecksum covers the constant part of a head but for the magic.

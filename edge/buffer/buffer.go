@@ -80,8 +80,9 @@ func (p *Pool) Close() error {
 }
 
 // page is a piece of memory for records. Its run is the part of the arena with
-// its head, nil on the heap.
+// its head, both nil on the heap.
 type page struct {
+	in      *arena
 	run     []byte
 	bytes   []byte
 	records int
@@ -91,7 +92,7 @@ type page struct {
 // publish makes all of the page's records part of what survives, in one store.
 func (p *page) publish() {
 	if p.run != nil {
-		store(p.run, headCommitted, uint64(len(p.bytes))<<32|uint64(p.records))
+		p.in.store(p.run, headCommitted, uint64(len(p.bytes))<<32|uint64(p.records))
 	}
 }
 
@@ -163,8 +164,9 @@ func (c *Chunk) Close(now time.Time) {
 	c.Commit()
 	c.sealed = now
 	if len(c.pages) > 0 && c.pages[0].run != nil {
-		store(c.pages[0].run, headPages, uint64(len(c.pages)))
-		store(c.pages[0].run, headSealed, nanoseconds(now))
+		first := &c.pages[0]
+		first.in.store(first.run, headPages, uint64(len(c.pages)))
+		first.in.store(first.run, headSealed, nanoseconds(now))
 	}
 }
 
@@ -205,7 +207,7 @@ func (p *Pool) page(c *Chunk, want int) page {
 	if p.dir != "" {
 		run, err := p.take(c, max(want, pageBytes-headBytes), kindRecords, len(c.pages))
 		if err == nil {
-			return page{run: run, bytes: run[headBytes:headBytes:len(run)]}
+			return page{in: p.arena, run: run, bytes: run[headBytes:headBytes:len(run)]}
 		}
 		p.fallBack(err)
 	}
@@ -231,9 +233,9 @@ func (p *Pool) sealed(c *Chunk, body []byte, kind uint32) (page, bool) {
 	if err != nil {
 		return page{}, false
 	}
-	copied := page{run: run, bytes: append(run[headBytes:headBytes:len(run)], body...), records: c.Records}
-	store(run, headPages, 1)
-	store(run, headSealed, nanoseconds(c.sealed))
+	copied := page{in: p.arena, run: run, bytes: append(run[headBytes:headBytes:len(run)], body...), records: c.Records}
+	p.arena.store(run, headPages, 1)
+	p.arena.store(run, headSealed, nanoseconds(c.sealed))
 	copied.written = headBytes + len(body)
 	copied.publish() // last: a body without its length is not there
 	return copied, true
@@ -257,7 +259,7 @@ func (p *Pool) take(c *Chunk, want int, kind uint32, index int) ([]byte, error) 
 	}
 	run, err := p.arena.take(want)
 	if err == nil {
-		writeHead(run, p.id, c.name, c.Opened, index, kind)
+		p.arena.writeHead(run, p.id, c.name, c.Opened, index, kind)
 	}
 	return run, err
 }
@@ -292,12 +294,12 @@ func (p *Pool) release(pages []page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(pages) > 0 && pages[0].run != nil {
-		store(pages[0].run, headReleased, 1)
+		pages[0].in.store(pages[0].run, headReleased, 1)
 	}
 	for i := len(pages) - 1; i >= 0; i-- { // the first one last
 		switch page := pages[i]; {
 		case page.run != nil:
-			p.arena.give(page.run, page.written)
+			page.in.give(page.run, page.written)
 		case len(p.free) < keptPages && cap(page.bytes) == pageBytes:
 			p.free = append(p.free, page.bytes[:0])
 		}
