@@ -190,14 +190,15 @@ func (a *arena) give(run []byte, written int) {
 	a.mark(first, len(run)/unitBytes, false)
 }
 
-// close unmaps and removes the file if no run is in use: there may be users of
-// its memory otherwise, and another process should find it.
-func (a *arena) close() error {
-	if a.inUse > 0 {
-		return nil
-	}
-	return errors.Join(os.Remove(a.name()), syscall.Munmap(a.memory), a.file.Close())
+// lost tells whether the file was removed, as by a function that cleans /tmp: its
+// memory works, but no other process will find it.
+func (a *arena) lost() bool {
+	var stat syscall.Stat_t
+	return syscall.Fstat(int(a.file.Fd()), &stat) == nil && stat.Nlink == 0
 }
+
+// unmap ends the arena, of which no run may be in use.
+func (a *arena) unmap() error { return errors.Join(syscall.Munmap(a.memory), a.file.Close()) }
 
 // nanoseconds is t in a head, 0 for no time.
 func nanoseconds(t time.Time) uint64 {

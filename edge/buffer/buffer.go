@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -76,7 +77,11 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.arena, p.dir = nil, ""
-	return a.close()
+	err := os.Remove(a.name())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, a.unmap())
 }
 
 // page is a piece of memory for records. Its run is the part of the arena with
@@ -250,6 +255,9 @@ func (p *Pool) take(c *Chunk, want int, kind uint32, index int) ([]byte, error) 
 		}
 		p.environment, p.id = name, id
 	}
+	if p.arena != nil && p.arena.lost() { // what is in it goes with the last of its pages
+		p.retire()
+	}
 	if p.arena == nil {
 		a, err := newArena(p.dir, p.maxBytes)
 		if err != nil {
@@ -262,6 +270,26 @@ func (p *Pool) take(c *Chunk, want int, kind uint32, index int) ([]byte, error) 
 		p.arena.writeHead(run, p.id, c.name, c.Opened, index, kind)
 	}
 	return run, err
+}
+
+// retire gives the arena up. The caller holds p.mu.
+func (p *Pool) retire() {
+	slog.Warn("the extension's memory file was removed: what is in it now does not survive a crash of the extension",
+		"path", p.arena.name(), "hint", "leave /tmp/slipstream alone when the function cleans /tmp")
+	a := p.arena
+	p.arena = nil
+	p.unmapUnused(a)
+}
+
+// unmapUnused ends an arena that was retired once its last page is back. The
+// caller holds p.mu.
+func (p *Pool) unmapUnused(a *arena) {
+	if a == p.arena || a.inUse > 0 {
+		return
+	}
+	if err := a.unmap(); err != nil {
+		slog.Debug("unmap a removed file", "cause", err)
+	}
 }
 
 // fallBack counts a page that comes from the heap, and tells of the first. The
@@ -300,6 +328,7 @@ func (p *Pool) release(pages []page) {
 		switch page := pages[i]; {
 		case page.run != nil:
 			page.in.give(page.run, page.written)
+			p.unmapUnused(page.in)
 		case len(p.free) < keptPages && cap(page.bytes) == pageBytes:
 			p.free = append(p.free, page.bytes[:0])
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"slipstream/telemetry"
 	"slipstream/wire"
 )
 
@@ -48,7 +49,25 @@ func startChild(t *testing.T, role, dir string) (*exec.Cmd, io.ReadCloser) {
 }
 
 // record is what the child appends as its nth.
-func record(n int) []byte {
+func record(n int) []byte { return wire.TelemetryEvents().AppendLog(nil, nth(n)) }
+
+func appendRecord(c *Chunk, n int) { c.Append(wire.TelemetryEvents(), nth(n)) }
+
+// sameBody tells whether this process seals the same records to the same bytes
+// as the one that was killed.
+func sameBody(l *Leftover, again *Chunk) string {
+	if l.Body == nil {
+		return ""
+	}
+	var sealer Sealer
+	body, err := sealer.Seal(again, wire.TelemetryEvents(), l.Encoding)
+	if err != nil || !bytes.Equal(body, l.Body) {
+		return fmt.Sprintf("batch %d: sealed to other bytes with %q: %v", l.Sequence, l.Encoding, err)
+	}
+	return ""
+}
+
+func nth(n int) *telemetry.Log {
 	size := n * 7919 % 400
 	switch {
 	case n%97 == 0:
@@ -56,7 +75,7 @@ func record(n int) []byte {
 	case n%31 == 0:
 		size = 9_000
 	}
-	return wire.TelemetryEvents().AppendLog(nil, log(fmt.Sprintf("%d:%s", n, strings.Repeat("x", size))))
+	return log(fmt.Sprintf("%d:%s", n, strings.Repeat("x", size)))
 }
 
 // appendForEver fills chunk after chunk. It says "c SEQUENCE FIRST LAST" when
@@ -65,7 +84,6 @@ func record(n int) []byte {
 func appendForEver(dir string) {
 	pool := NewPool(dir, 8<<20)
 	var sealer Sealer
-	enc := wire.TelemetryEvents()
 	var held []*Chunk
 	n := 0
 	for sequence := 1; ; sequence++ {
@@ -73,10 +91,7 @@ func appendForEver(dir string) {
 		first := n
 		for range 1 + sequence%7 { // telemetry requests
 			for range 1 + n*31%60 {
-				body := record(n)
-				l := log("")
-				l.Body = body[bytes.Index(body, []byte(`"record":`))+9 : len(body)-2]
-				c.Append(enc, l)
+				appendRecord(c, n)
 				n++
 			}
 			c.Commit()
@@ -90,7 +105,7 @@ func appendForEver(dir string) {
 		if sequence%3 > 0 {
 			c.Close(time.Now())
 			encoding := []string{Plain, Gzip, Zstd}[sequence%9/3]
-			if _, err := sealer.Seal(c, enc, encoding); err != nil {
+			if _, err := sealer.Seal(c, wire.TelemetryEvents(), encoding); err != nil {
 				panic(err)
 			}
 		}
@@ -192,6 +207,7 @@ func (a account) compare(t *testing.T, left []*Leftover) (tail int, problem stri
 			n = max(last, a.last) + 1
 		}
 		first := n
+		again := (&Pool{}).Open(l.Name, l.Opened)
 		for _, line := range strings.SplitAfter(plain(t, []byte(text(l)), l.Encoding), "\n") {
 			if line == "" {
 				continue
@@ -199,7 +215,11 @@ func (a account) compare(t *testing.T, left []*Leftover) (tail int, problem stri
 			if line != string(record(n)) {
 				return 0, fmt.Sprintf("batch %d: record %d is %.60q", l.Sequence, n, line)
 			}
+			appendRecord(again, n)
 			n++
+		}
+		if problem := sameBody(l, again); problem != "" {
+			return 0, problem
 		}
 		if n-first != l.Records || known && n <= said[1] || first <= last {
 			return 0, fmt.Sprintf("batch %d: records %d to %d after %d, of %d, committed until %d", l.Sequence, first, n-1,

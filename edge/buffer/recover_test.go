@@ -140,42 +140,53 @@ func TestRecoverGivesWhatWasCommitted(t *testing.T) {
 // The same records, sealed by the process that recovered them, are the same
 // bytes: a try before the crash and one after it carry the same batch.
 func TestSealAfterRecoverGivesTheSameBytes(t *testing.T) {
-	for _, encoding := range []string{Plain, Gzip, Zstd} {
-		t.Run("encoding="+encoding, func(t *testing.T) {
-			dir := t.TempDir()
-			pool := NewPool(dir, arenaBytes)
-			enc := headed{wire.TelemetryEvents()}
-			c := pool.Open(name(1), opened)
-			fill(c, 3000, 150)
-			fill(c, 2, 90_000)
-			c.Close(opened)
-			die(t, pool)
-			var before, after Sealer
-			want, err := before.Seal(c, enc, encoding)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := after.Seal(filled(100), enc, encoding); err != nil { // a used compressor
-				t.Fatal(err)
-			}
-			all, _ := recovered(t, dir)
-			got, err := after.Seal(all[0].Chunk, enc, encoding)
-			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%d bytes, before %d: %v", len(got), len(want), err)
-			}
-			onHeap := filled(3000)
-			fill(onHeap, 2, 90_000)
-			if got, err := after.Seal(onHeap, enc, encoding); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("from pages cut elsewhere: %d bytes, want %d: %v", len(got), len(want), err)
-			}
-		})
+	encoders := map[string]wire.Encoder{"headed": headed{wire.TelemetryEvents()}, "otlp": wire.OTLPLogs(resource()),
+		"ndjson": wire.NDJSON(resource())}
+	for format, enc := range encoders {
+		for _, encoding := range []string{Plain, Gzip, Zstd} {
+			t.Run(format+"/"+encoding, func(t *testing.T) {
+				dir := t.TempDir()
+				c := NewPool(dir, arenaBytes).Open(name(1), opened)
+				mix(c, enc)
+				c.Close(opened)
+				die(t, c.pool)
+				var before, after Sealer
+				want, err := before.Seal(c, enc, encoding)
+				if err != nil {
+					t.Fatal(err)
+				}
+				other := (&Pool{}).Open(Name{}, opened)
+				mix(other, wire.TelemetryEvents())
+				if _, err := after.Seal(other, enc, encoding); err != nil { // a used compressor
+					t.Fatal(err)
+				}
+				all, _ := recovered(t, dir)
+				got, err := after.Seal(all[0].Chunk, enc, encoding)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%d bytes, before %d: %v", len(got), len(want), err)
+				}
+				onHeap := (&Pool{}).Open(Name{}, opened) // pages are cut elsewhere
+				mix(onHeap, enc)
+				if got, err := after.Seal(onHeap, enc, encoding); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("from the heap: %d bytes, want %d: %v", len(got), len(want), err)
+				}
+			})
+		}
 	}
 }
 
-func filled(n int) *Chunk {
-	c := (&Pool{}).Open(Name{}, opened)
-	fill(c, n, 150)
-	return c
+// mix appends records of all sizes and kinds.
+func mix(c *Chunk, enc wire.Encoder) {
+	for i := range 2000 {
+		l := log(strings.Repeat(fmt.Sprint(i*7919), i%60))
+		switch {
+		case i%500 == 3:
+			l = log(strings.Repeat("large ", 15_000)) // more than a page
+		case i%3 == 0:
+			l.Body = fmt.Appendf(nil, `{"level":"INFO","n":%d,"deep":[{"a":%d.5}]}`, i, i)
+		}
+		c.Append(enc, l)
+	}
 }
 
 // A kill between a body's publication and the release of its records leaves
@@ -331,5 +342,35 @@ func TestRecoverLeavesTheLivingAlone(t *testing.T) {
 	}
 	if _, r := recovered(t, filepath.Join(dir, "none")); r.Files != 0 {
 		t.Error("files in a folder that is not there")
+	}
+}
+
+// A function that cleans /tmp removes the arena too: what comes afterwards is
+// protected again.
+func TestRemovedArenaIsReplaced(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "slipstream")
+	pool := NewPool(dir, arenaBytes)
+	before := pool.Open(name(1), opened)
+	want := fill(before, 100, 1000)
+	before.Commit()
+	old := before.pages[0].in
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	after := pool.Open(name(2), opened)
+	fill(after, 100, 1000)
+	after.Commit()
+	want = append(want, fill(before, 1, 1)...) // its last page is where it was
+	var sealer Sealer
+	if body, err := sealer.Seal(before, wire.TelemetryEvents(), Plain); err != nil || !bytes.Equal(body, want) {
+		t.Errorf("%d bytes, want %d: %v", len(body), len(want), err)
+	}
+	before.Release()
+	if old.inUse != 0 || old.file.Close() == nil || pool.Usage().Mapped != after.Held() {
+		t.Errorf("the removed file is still held: %d units, %+v", old.inUse, pool.Usage())
+	}
+	die(t, pool)
+	if all, _ := recovered(t, dir); len(all) != 1 || all[0].Sequence != 2 || all[0].Records != 100 {
+		t.Errorf("%d batches recovered", len(all))
 	}
 }

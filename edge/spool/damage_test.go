@@ -33,15 +33,18 @@ var damages = []struct {
 	{"a bit in a text", func(b []byte) []byte { b[fixedBytes+4] ^= 4; return b }, "checksum", true},
 	{"a bit in the body", func(b []byte) []byte { b[len(b)-700] ^= 1; return b }, "checksum", false},
 	{"a body of nothing", func(b []byte) []byte { clear(b[len(b)-2000:]); return b }, "checksum", false},
-	{"another batch's", func(b []byte) []byte { return append(appendHead(nil, lane, batch(first, 9)), batch(first, 9).Body...) },
-		"misnamed", true},
-	{"another lane's", func(b []byte) []byte { return append(appendHead(nil, 1, batch(first, 2)), batch(first, 2).Body...) },
-		"misnamed", true},
+	{"another batch's", func([]byte) []byte { return fileOf(lane, 9) }, "misnamed", true},
+	{"another lane's", func([]byte) []byte { return fileOf(1, 2) }, "misnamed", true},
 	{"no environment", func(b []byte) []byte {
 		other := batch(first, 2)
 		other.Environment = ""
 		return append(appendHead(nil, lane, other), b[len(b)-2000:]...)
 	}, "length", true},
+}
+
+func fileOf(lane, sequence uint64) []byte {
+	b := batch(first, sequence)
+	return append(appendHead(nil, lane, b), b.Body...)
 }
 
 // A file that is not what it was is told of by name and reason, counted,
@@ -72,8 +75,9 @@ func TestDamage(t *testing.T) {
 					}
 					_, err = s.Load(damaged)
 				}
-				if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path+": "+wanted(when, tt.reason, data, tt.damage)) {
-					t.Errorf("error %v, want %s: %s", err, path, tt.reason)
+				want := path + ": " + wanted(when, tt.reason, data, tt.damage)
+				if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want %s", err, want)
 				}
 				checkOthers(t, s, path)
 			})
@@ -145,13 +149,15 @@ func TestStrangers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	link, pipe := filepath.Join(folder, "a.batch"), filepath.Join(folder, "b.batch")
-	if err := errors.Join(os.Symlink("/etc/passwd", link), os.Mkdir(pipe, 0o700)); err != nil {
+	link, folderToo := filepath.Join(folder, "a.batch"), filepath.Join(folder, "b.batch")
+	if err := errors.Join(os.Symlink("/etc/passwd", link), os.Mkdir(folderToo, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := restart(t, s, dir)
-	if err == nil || !strings.Contains(err.Error(), link+": not a file") || !strings.Contains(err.Error(), pipe+": not a file") {
-		t.Errorf("%v", err)
+	for _, path := range []string{link, folderToo} {
+		if err == nil || !strings.Contains(err.Error(), path+": not a file") {
+			t.Errorf("%v", err)
+		}
 	}
 	if ids(s.Left(lane)) != "1-1" || s.Usage().Damaged["not a file"] != 2 {
 		t.Errorf("%s, %+v", ids(s.Left(lane)), s.Usage())
@@ -166,11 +172,9 @@ func TestStrangers(t *testing.T) {
 // be written.
 func FuzzDecode(f *testing.F) {
 	for _, tt := range damages {
-		b := batch(first, 2)
-		f.Add(tt.damage(append(appendHead(nil, lane, b), b.Body...)), false)
+		f.Add(tt.damage(fileOf(lane, 2)), false)
 	}
-	b := batch(first, 2)
-	f.Add(append(appendHead(nil, lane, b), b.Body...), true)
+	f.Add(fileOf(lane, 2), true)
 	f.Fuzz(func(t *testing.T, file []byte, repair bool) {
 		if repair && len(file) > fixedBytes { // checksums, which no mutation gets right
 			copy(file, append([]byte(magic), version))
