@@ -32,7 +32,7 @@ type Sealer struct {
 	zstd *zstd.Encoder
 }
 
-// Seal gives the chunk's whole body, compressed, in memory of exactly its size.
+// Seal gives the closed chunk's whole body, compressed, in memory of exactly its size.
 // Equal records give equal bytes, in every process of this version. The chunk
 // then only holds what makes the body survive the process, nothing without an
 // arena, until Release.

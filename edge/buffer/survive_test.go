@@ -126,3 +126,36 @@ func resource() *telemetry.Resource {
 	return &telemetry.Resource{FunctionName: "checkout", FunctionVersion: "$LATEST", EnvironmentID: environment,
 		Region: "eu-central-1"}
 }
+
+// BenchmarkFirstPage is what the first record of a process costs: the file is
+// made, mapped, reserved and written to.
+func BenchmarkFirstPage(b *testing.B) {
+	dir := b.TempDir()
+	for b.Loop() {
+		pool := NewPool(dir, 8<<20)
+		c := pool.Open(name(1), opened)
+		c.Append(wire.NDJSON(resource()), log("first"))
+		c.Commit()
+		b.StopTimer()
+		c.Release()
+		if err := pool.Close(); err != nil || pool.Usage().Heap > 0 {
+			b.Fatal(err, pool.Usage())
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkScan finds 32 batches of 250 KiB in an arena.
+func BenchmarkScan(b *testing.B) {
+	pool := NewPool(b.TempDir(), 10<<20)
+	for i := range 32 {
+		fill(pool.Open(name(uint64(i)), opened), 220, 1000)
+	}
+	size := sizeOf(pool.arena.file)
+	b.SetBytes(size)
+	for b.Loop() {
+		if n := len(scan(pool.arena.file, size, map[string]int{})); n != 32 {
+			b.Fatal(n)
+		}
+	}
+}

@@ -21,6 +21,18 @@ import (
 // childVariable makes the test binary one of the processes that tests start.
 const childVariable = "SLIPSTREAM_SPOOL_TEST_CHILD"
 
+func TestMain(m *testing.M) {
+	role, dir, _ := strings.Cut(os.Getenv(childVariable), " ")
+	switch role {
+	case "":
+		os.Exit(m.Run())
+	case "put":
+		putForEver(dir)
+	case "full":
+		os.Exit(onBadDisks(dir))
+	}
+}
+
 func child(role, dir string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+role+" "+dir)

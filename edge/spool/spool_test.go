@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -273,17 +272,5 @@ func BenchmarkPutLoadRemove(b *testing.B) {
 		if err := s.Remove(e); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-func TestMain(m *testing.M) {
-	role, dir, _ := strings.Cut(os.Getenv(childVariable), " ")
-	switch role {
-	case "":
-		os.Exit(m.Run())
-	case "put":
-		putForEver(dir)
-	case "full":
-		os.Exit(onBadDisks(dir))
 	}
 }
