@@ -25,7 +25,6 @@ const (
 	maxArenaBytes = 2 << 30
 
 	arenaPrefix = "arena-"
-	unnamed     = ".new" // ends the name of an arena that is not locked yet
 )
 
 // A run's head, in the machine's byte order, at the start of its first unit. All
@@ -98,7 +97,7 @@ func newArena(dir string, maxBytes int) (*arena, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	file, err := os.CreateTemp(dir, arenaPrefix+"*"+unnamed)
+	file, err := os.CreateTemp(dir, arenaPrefix+"*") // Recover leaves it alone as long as it is empty
 	if err != nil {
 		return nil, err
 	}
@@ -108,9 +107,6 @@ func newArena(dir string, maxBytes int) (*arena, error) {
 	memory, err := syscall.Mmap(int(file.Fd()), 0, maxBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {
 		return nil, errors.Join(&os.PathError{Op: "map", Path: file.Name(), Err: err}, os.Remove(file.Name()), file.Close())
-	}
-	if err := os.Rename(file.Name(), strings.TrimSuffix(file.Name(), unnamed)); err != nil {
-		return nil, errors.Join(err, syscall.Munmap(memory), os.Remove(file.Name()), file.Close())
 	}
 	units := maxBytes / unitBytes
 	return &arena{file: file, memory: memory, used: make([]uint64, (units+63)/64)}, nil
@@ -124,8 +120,6 @@ func lock(file *os.File) error {
 	return nil
 }
 
-func (a *arena) name() string { return strings.TrimSuffix(a.file.Name(), unnamed) }
-
 // errArenaFull is why a page comes from the heap while the file system has room.
 var errArenaFull = errors.New("every page of it is in use")
 
@@ -134,13 +128,13 @@ func (a *arena) take(want int) ([]byte, error) {
 	n := (want + headBytes + unitBytes - 1) / unitBytes
 	first := a.find(n)
 	if first < 0 {
-		return nil, &os.PathError{Op: "take a page of", Path: a.name(), Err: errArenaFull}
+		return nil, &os.PathError{Op: "take a page of", Path: a.file.Name(), Err: errArenaFull}
 	}
 	start, end := first*unitBytes, (first+n)*unitBytes
 	if end > a.reserved {
 		upTo := min((end+reserveBytes-1)/reserveBytes*reserveBytes, len(a.memory))
 		if err := reserve(a.file, int64(a.reserved), int64(upTo-a.reserved)); err != nil {
-			return nil, &os.PathError{Op: "reserve blocks of", Path: a.name(), Err: err}
+			return nil, &os.PathError{Op: "reserve blocks of", Path: a.file.Name(), Err: err}
 		}
 		a.reserved = upTo
 	}

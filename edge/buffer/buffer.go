@@ -77,7 +77,7 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.arena, p.dir = nil, ""
-	err := os.Remove(a.name())
+	err := os.Remove(a.file.Name())
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -275,7 +275,7 @@ func (p *Pool) take(c *Chunk, want int, kind uint32, index int) ([]byte, error) 
 // retire gives the arena up. The caller holds p.mu.
 func (p *Pool) retire() {
 	slog.Warn("the extension's memory file was removed: what is in it now does not survive a crash of the extension",
-		"path", p.arena.name(), "hint", "leave /tmp/slipstream alone when the function cleans /tmp")
+		"path", p.arena.file.Name(), "hint", "leave /tmp/slipstream alone when the function cleans /tmp")
 	a := p.arena
 	p.arena = nil
 	p.unmapUnused(a)

@@ -23,7 +23,7 @@ func FuzzRecover(f *testing.F) {
 	other := pool.Open(name(2), opened)
 	fill(other, 4, 3)
 	other.Commit()
-	arena, err := os.ReadFile(pool.arena.name())
+	arena, err := os.ReadFile(pool.arena.file.Name())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -97,8 +97,8 @@ func openLeft(path string) (*os.File, error) {
 	case err != nil:
 	case !info.Mode().IsRegular():
 		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a file")}
-	case lock(file) != nil, strings.HasSuffix(path, unnamed) && time.Since(info.ModTime()) < time.Minute:
-		return nil, file.Close() // alive, or about to be
+	case info.Size() == 0 && time.Since(info.ModTime()) < time.Minute, lock(file) != nil:
+		return nil, file.Close() // about to be locked, or alive
 	default:
 		return file, nil
 	}

@@ -32,14 +32,14 @@ func die(t *testing.T, p *Pool) {
 	if err := p.arena.file.Close(); err != nil { // the mapping holds the lock still
 		t.Fatal(err)
 	}
-	copied, err := os.ReadFile(p.arena.name())
+	copied, err := os.ReadFile(p.arena.file.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(p.arena.name()); err != nil {
+	if err := os.Remove(p.arena.file.Name()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(p.arena.name(), copied, 0o600); err != nil {
+	if err := os.WriteFile(p.arena.file.Name(), copied, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -277,11 +277,15 @@ func TestRecoverCopesWithDamage(t *testing.T) {
 				t.Fatalf("%d bytes held", c.Held())
 			}
 			die(t, pool)
-			b, err := os.ReadFile(pool.arena.name())
+			b, err := os.ReadFile(pool.arena.file.Name())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(pool.arena.name(), tt.damage(b), 0o600); err != nil {
+			path := pool.arena.file.Name()
+			if err := os.WriteFile(path, tt.damage(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, opened, opened.AddDate(-1, 0, 0)); err != nil { // not one that is being made
 				t.Fatal(err)
 			}
 			all, r := recovered(t, dir)
@@ -315,12 +319,12 @@ func TestRecoverLeavesTheLivingAlone(t *testing.T) {
 	c := pool.Open(name(1), opened)
 	fill(c, 10, 10)
 	c.Commit()
-	for _, made := range []string{"arena-1.new", "spool.batch"} { // one that is being made, one of others
+	for _, made := range []string{"arena-1", "spool.batch"} { // one that is being made, one of others
 		if err := os.WriteFile(filepath.Join(dir, made), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	old := filepath.Join(dir, "arena-2.new")
+	old := filepath.Join(dir, "arena-2")
 	if err := os.WriteFile(old, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
