@@ -110,7 +110,7 @@ func (l *lane) append(log *telemetry.Log, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = l.pool.Open(now)
+		l.open = l.pool.Open(buffer.Name{}, now)
 		signal(l.wake) // its age begins to count
 	}
 	size := l.open.Append(l.encoder, log)
