@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
 	"slipstream/telemetry"
 )
@@ -27,7 +28,7 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
-		SelfMetrics: true, Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
+		SelfMetrics: true, SpoolDir: "/tmp/slipstream", Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
 		TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
 		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
 	}
@@ -230,6 +231,7 @@ func TestOpenDestination(t *testing.T) {
 		if err != nil || to == nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
+		want.hash = buffer.LaneHash(raw)
 		want.environment, want.sendTimeout, want.pushers, want.native = "e", 5*time.Second, 1, true
 		if diff := cmp.Diff(want, lane, cmp.AllowUnexported(laneConfig{}), cmpopts.EquateEmpty(),
 			cmpopts.IgnoreFields(laneConfig{}, "encoder", "reencode", "fallback")); diff != "" {

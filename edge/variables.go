@@ -76,6 +76,10 @@ var variables = []variable{
 	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "100", "Time that the platform collects before it posts, 25 to 30000. " +
 		"It delays no invocation.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
+	{"SLIPSTREAM_SPOOL_DIR", "/tmp/slipstream", "The folder for what is not delivered yet: it outlives the extension's " +
+		"process, not the environment.", textVar(func(c *Config) *string { return &c.SpoolDir })},
+	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 is " +
+		"64 MiB, or a quarter of the file system if that is less. When it is full, batches stay in memory.", setSpoolBytes},
 	{"SLIPSTREAM_SELF_METRICS", "true", "`true` adds one record of type `slipstream.metrics` at SHUTDOWN, in our own " +
 		"formats: what came in, was delivered, spooled and dropped.",
 		boolVar(func(c *Config) *bool { return &c.SelfMetrics })},
@@ -142,6 +146,13 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
 		"percent-encoded, at most 64.", setAttributes},
+}
+
+func setSpoolBytes(c *Config, text string) error {
+	var n int
+	err := numberVar(1<<20, 10<<30, true, func(*Config) *int { return &n })(c, text)
+	c.SpoolBytes = int64(n)
+	return err
 }
 
 func setStrategy(c *Config, text string) error {
