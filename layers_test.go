@@ -56,7 +56,7 @@ var layers = []row{
 	{prefix: "edge/lambda"},
 	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress}},
 	{prefix: "edge/flush"},
-	{prefix: "edge/spool", project: []string{"telemetry", "wire", "destination"}},
+	{prefix: "edge/spool", project: []string{"=destination"}},
 
 	// The emulator judges the edge, so it shares nothing with it, not even a type.
 	{prefix: "emulator", project: []string{"emulator"}, tests: []string{sdk, sdkCredentials, sdkLambda}},

@@ -107,6 +107,9 @@ func (e *edge) report(goesOn bool) {
 			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)
 	}
 	for _, l := range e.lanes {
+		if goesOn {
+			l.keep()
+		}
 		c := l.account(goesOn)
 		level := slog.LevelInfo
 		if len(c.dropped) > 0 {

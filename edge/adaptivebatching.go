@@ -62,7 +62,7 @@ func adaptiveBatching(c *Config, getenv func(string) string) []error {
 		c.BufferBytes = max(c.BufferBytes, 2*limitBytes)
 	}
 	if getenv("SLIPSTREAM_TELEMETRY_API") == "" && len(c.Destinations) == 0 {
-		c.TelemetryAPI = apiLogs
+		c.TelemetryAPI, c.OldLogs = apiLogs, true
 	}
 	c.Destinations = append(c.Destinations, "s3://"+bucket+"?"+query.Encode())
 	if getenv("SLIPSTREAM_LOG_TYPES") == "" {

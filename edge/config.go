@@ -38,10 +38,13 @@ type Config struct {
 	ForwardTags  bool
 	TagPrefix    string
 	ShutdownWait time.Duration // for the last records at SHUTDOWN
+	SpoolDir     string        // where undelivered records lie
+	SpoolBytes   int64         // bound of the spool, 0 for its own default
 	Strategy     flush.Strategy
 	MaxHold      time.Duration // of an invocation, after the runtime is done
 
 	TelemetryAPI      string // telemetry or logs
+	OldLogs           bool   // the Logs API as AWS's sample asks for it, without platform.runtimeDone
 	TelemetryPort     int
 	TelemetryMaxItems int
 	TelemetryMaxBytes int
@@ -125,8 +128,10 @@ func (c *Config) apiVersion() string {
 	switch {
 	case c.managed():
 		return "2025-01-29"
-	case c.TelemetryAPI == apiLogs:
+	case c.TelemetryAPI == apiLogs && c.OldLogs:
 		return "2020-08-15"
+	case c.TelemetryAPI == apiLogs:
+		return "2021-03-18" // the first with platform.runtimeDone
 	}
 	return "2022-12-13"
 }

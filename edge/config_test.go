@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
 	"slipstream/telemetry"
 )
@@ -27,7 +28,7 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
-		SelfMetrics: true, Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
+		SelfMetrics: true, SpoolDir: "/tmp/slipstream", Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
 		TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
 		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
 	}
@@ -82,7 +83,7 @@ func TestLoad(t *testing.T) {
 		}},
 		"the sample's bucket alone": {
 			map[string]string{samplePrefix + "S3_BUCKET": "logs"}, func(c *Config) {
-				c.TelemetryAPI = "logs"
+				c.TelemetryAPI, c.OldLogs = "logs", true
 				c.Destinations = []string{sampleURL("logs", 4096, 10, 10000)}
 			}, nil,
 		},
@@ -92,6 +93,7 @@ func TestLoad(t *testing.T) {
 				samplePrefix + "SHIP_RATE_INVOKES": "5", samplePrefix + "SHIP_RATE_MILLISECONDS": "60000",
 				samplePrefix + "LOG_TYPES": `["function","nonsense"]`,
 			}, func(c *Config) {
+				c.OldLogs = true
 				c.TelemetryAPI, c.LogTypes = "logs", []string{"function"}
 				c.Destinations = []string{sampleURL("logs", 1024, 5, 60000)}
 			}, []string{`unknown type "nonsense" is left out`},
@@ -102,6 +104,7 @@ func TestLoad(t *testing.T) {
 				samplePrefix + "SHIP_RATE_INVOKES": "x", samplePrefix + "SHIP_RATE_MILLISECONDS": "-1",
 				samplePrefix + "LOG_TYPES": `["nonsense"]`,
 			}, func(c *Config) {
+				c.OldLogs = true
 				c.TelemetryAPI, c.BufferBytes = "logs", 100<<20
 				c.Destinations = []string{sampleURL("logs", 50<<20, 1, 0)}
 			}, []string{`SHIP_RATE_INVOKES="x": not a whole number; using 10`, "more than 50 MiB; using 52428800",
@@ -228,6 +231,7 @@ func TestOpenDestination(t *testing.T) {
 		if err != nil || to == nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
+		want.hash = buffer.LaneHash(raw)
 		want.environment, want.sendTimeout, want.pushers, want.native = "e", 5*time.Second, 1, true
 		if diff := cmp.Diff(want, lane, cmp.AllowUnexported(laneConfig{}), cmpopts.EquateEmpty(),
 			cmpopts.IgnoreFields(laneConfig{}, "encoder", "reencode", "fallback")); diff != "" {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
 	"slipstream/edge/lambda"
+	"slipstream/edge/spool"
 	"slipstream/intake/telemetryapi"
 	"slipstream/telemetry"
 )
@@ -37,6 +39,9 @@ type edge struct {
 	config  Config
 	client  *lambda.Client
 	lanes   []*lane
+	pool    *buffer.Pool
+	spool   *spool.Spool
+	found   chan struct{} // closed when what earlier processes left is in the lanes
 	changed chan struct{} // something of interest to the pace has happened
 	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
@@ -64,7 +69,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	}
 	e := &edge{
 		config: c, client: lambda.New(c.RuntimeAPI, c.Outside.Dial), changed: make(chan struct{}, 1),
-		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
+		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1), found: make(chan struct{}),
 		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
 	}
@@ -91,11 +96,13 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		lanes.Go(func() { l.run(running) })
 	}
 	lanes.Go(func() { e.keepPace(running) })
+	lanes.Go(e.recover)
 	end, err := e.events(ctx)
 	e.finish(end.deadline)
 	stop()
 	lanes.Wait()
 	e.report(end.goesOn)
+	e.leave()
 	return err
 }
 
@@ -162,14 +169,19 @@ func newUUID() string {
 // cannot be one.
 func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
-	pool, sealer := &buffer.Pool{}, &buffer.Sealer{}
-	for _, raw := range e.config.Destinations {
+	e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20)
+	sealer := &buffer.Sealer{}
+	for i, raw := range e.config.Destinations {
+		if slices.Contains(e.config.Destinations[:i], raw) {
+			errs = append(errs, fmt.Errorf("open destination %s: it is there twice; the second is left out", publicName(raw)))
+			continue
+		}
 		c, to, err := openDestination(&e.config, raw, res)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("open destination %s: %w", c.name, err))
 			continue
 		}
-		l := newLane(c, to, pool, sealer)
+		l := newLane(c, to, e.pool, sealer)
 		l.changed, l.waiting = e.changed, e.frozen
 		e.lanes = append(e.lanes, l)
 	}
@@ -245,6 +257,9 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	e.now = time.Now()
 	t := e.decoder.Decode(body, e.now, e.record)
 	e.book(t)
+	for _, l := range e.lanes {
+		l.commit()
+	}
 	return true
 }
 
@@ -334,9 +349,14 @@ func (e *edge) finish(deadline time.Time) {
 	sendUntil := e.ending.SendUntil()
 	e.mu.Unlock()
 
-	now = time.Now()
-	timer := time.NewTimer(sendUntil.Sub(now))
+	timer := time.NewTimer(time.Until(sendUntil))
 	defer timer.Stop()
+	select {
+	case <-e.found:
+	case <-timer.C:
+		return
+	}
+	now = time.Now()
 	for _, l := range e.lanes {
 		l.finish(now, sendUntil)
 	}

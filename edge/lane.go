@@ -11,6 +11,7 @@ import (
 	"slipstream/destination"
 	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
+	"slipstream/edge/spool"
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
@@ -18,6 +19,7 @@ import (
 // laneConfig is what a destination's URL says, beside the destination itself.
 type laneConfig struct {
 	name          string // for messages: the URL without query and secrets
+	hash          uint64 // of the URL: what this lane is called in the arena and the spool
 	encoder       wire.Encoder
 	encoding      string   // compression
 	types         []string // event types' first words that it wants; nil for all
@@ -37,11 +39,11 @@ type laneConfig struct {
 // else to do, and little time.
 const hurriedPushers = 8
 
-// store is the part of the spool that a lane needs: batches by lane and id.
+// store is the part of the spool that a lane needs.
 type store interface {
-	Put(lane string, b *destination.Batch) error
-	Load(lane, id string) (*destination.Batch, error)
-	Remove(lane, id string) error
+	Put(lane uint64, b *destination.Batch) error
+	Load(spool.Entry) (*destination.Batch, error)
+	Remove(spool.Entry) error
 }
 
 // lane is one destination's way out: the open batch, the queue of closed ones,
@@ -52,7 +54,7 @@ type lane struct {
 	to     destination.Destination
 	pool   *buffer.Pool
 	sealer *buffer.Sealer
-	spool  store // nil: memory only
+	spool  store // nil: memory only, or not open yet
 
 	mu       sync.Mutex
 	batching flush.Batching
@@ -110,13 +112,34 @@ func (l *lane) append(log *telemetry.Log, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = l.pool.Open(now)
-		signal(l.wake) // its age begins to count
+		l.begin(now)
 	}
 	size := l.open.Append(l.encoder, log)
 	l.count.received++
 	if l.batching.Appended(now, size) || l.open.Held() > l.bufferBytes/2 {
 		l.seal(now)
+	}
+}
+
+// begin opens a batch. What comes before a snapshot stays out of the arena: its
+// name there would be that of every environment that is made of it. The caller
+// holds l.mu.
+func (l *lane) begin(now time.Time) {
+	pool := l.pool
+	if l.waiting {
+		pool = &buffer.Pool{}
+	}
+	l.sequence++
+	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.sequence}, now)
+	signal(l.wake) // its age begins to count
+}
+
+// commit makes everything that was appended survive the process.
+func (l *lane) commit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != nil {
+		l.open.Commit()
 	}
 }
 
@@ -141,9 +164,9 @@ func (l *lane) seal(now time.Time) {
 	if l.open == nil {
 		return
 	}
-	l.sequence++
+	l.open.Close(now)
 	c := &closed{chunk: l.open, held: l.open.Held(), batch: destination.Batch{
-		ID:          l.environment + "-" + strconv.FormatUint(l.sequence, 10),
+		ID:          batchID(l.environment, l.sequence),
 		Environment: l.environment,
 		Sequence:    l.sequence,
 		Opened:      l.open.Opened,
@@ -159,18 +182,35 @@ func (l *lane) seal(now time.Time) {
 	signal(l.wake)
 }
 
-// adopt takes batches that an earlier process of the environment left in the
+// adopt gives the lane its spool, and with it batches that an earlier process of the environment left in the
 // spool, the oldest first. They go before everything else.
-func (l *lane) adopt(left []destination.Batch) {
+func (l *lane) adopt(s store, left []spool.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.spool = s
 	adopted := make([]*closed, len(left))
-	for i := range left {
-		adopted[i] = &closed{batch: left[i], stored: true}
-		l.count.recovered += left[i].Records
+	for i, e := range left {
+		adopted[i] = &closed{stored: true, batch: destination.Batch{
+			ID:          batchID(e.Environment, e.Sequence),
+			Environment: e.Environment,
+			Sequence:    e.Sequence,
+			Sealed:      e.Sealed,
+			Records:     e.Records,
+		}}
+		l.count.recovered += e.Records
 	}
 	l.queue = append(adopted, l.queue...)
 	signal(l.wake)
+}
+
+// batchID is the name that a batch has for ever.
+func batchID(environment string, sequence uint64) string {
+	return environment + "-" + strconv.FormatUint(sequence, 10)
+}
+
+// entry is what the batch is called in the spool.
+func (l *lane) entry(b *destination.Batch) spool.Entry {
+	return spool.Entry{Lane: l.hash, Environment: b.Environment, Sequence: b.Sequence}
 }
 
 // renew gives the lane the identity of an environment that was restored from a
@@ -230,7 +270,7 @@ func (l *lane) dropOldest() {
 		}
 		c := l.queue[i]
 		l.count.drop("buffer_full", c.batch.Records)
-		l.remove(c)
+		l.done(c)
 	}
 }
 
@@ -307,18 +347,41 @@ func (l *lane) account(goesOn bool) count {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := 0
-	for _, c := range l.queue {
+	for len(l.queue) > 0 {
+		c := l.queue[0]
 		if goesOn && c.stored {
 			l.count.spooled += c.batch.Records
-		} else {
-			left += c.batch.Records
+			l.remove(c)
+			continue
 		}
+		left += c.batch.Records
+		l.done(c)
 	}
 	if l.open != nil {
 		left += l.open.Records
+		l.open.Release()
 	}
 	l.count.drop("undelivered_at_shutdown", left)
 	return l.count
+}
+
+// keep moves to the spool what could not be delivered, for the environment's
+// next process.
+func (l *lane) keep() {
+	l.compress()
+	for {
+		c := l.take(func(c *closed) bool { return !c.stored })
+		if c == nil {
+			break
+		}
+		err := l.store(c)
+		l.mu.Lock()
+		c.busy = false
+		l.mu.Unlock()
+		if err != nil {
+			return // told by store; the others would not fit either
+		}
+	}
 }
 
 // drop counts n records that nobody will get.

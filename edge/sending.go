@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"slipstream/destination"
+	"slipstream/edge/spool"
 )
 
 // run sends until finish has emptied the lane or ctx ends. It compresses by
@@ -134,8 +136,10 @@ func (l *lane) compressed(c *closed, body []byte, err error) {
 		return
 	}
 	c.batch.Body = body
-	l.held += len(body)
-	c.held += len(body)
+	still := len(body) + c.chunk.Held()
+	l.held += still - c.held
+	c.held = still
+	signal(l.room)
 }
 
 // relieve gives memory back while the lane holds more than half of what it may:
@@ -180,7 +184,7 @@ func (l *lane) store(c *closed) error {
 	if c.stored {
 		err = nil
 	} else if l.spool != nil {
-		err = l.spool.Put(l.name, &c.batch)
+		err = l.spool.Put(l.hash, &c.batch)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -218,9 +222,15 @@ func (l *lane) load(c *closed) bool {
 	if c.batch.Body != nil {
 		return true
 	}
-	b, err := l.spool.Load(l.name, c.batch.ID)
+	b, err := l.spool.Load(l.entry(&c.batch))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err != nil && !errors.Is(err, spool.ErrDamaged) && !errors.Is(err, fs.ErrNotExist) {
+		c.busy = false
+		l.failed(err) // it may work another time
+		signal(l.wake)
+		return false
+	}
 	if err != nil {
 		slog.Error("records dropped: the spool cannot be read", "destination", l.name, "records", c.batch.Records,
 			"error", err)
@@ -231,8 +241,8 @@ func (l *lane) load(c *closed) bool {
 		return false
 	}
 	c.batch = *b
+	l.held += len(b.Body) - c.held
 	c.held = len(b.Body)
-	l.held += c.held
 	return true
 }
 
@@ -334,7 +344,7 @@ func (l *lane) settle(c *closed, err error) {
 // done takes a settled batch out of queue and spool. The caller holds l.mu.
 func (l *lane) done(c *closed) {
 	if c.stored {
-		if err := l.spool.Remove(l.name, c.batch.ID); err != nil {
+		if err := l.spool.Remove(l.entry(&c.batch)); err != nil {
 			slog.Warn("a delivered batch stays in the spool", "destination", l.name, "batch", c.batch.ID, "error", err)
 		}
 	}

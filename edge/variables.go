@@ -66,7 +66,7 @@ var variables = []variable{
 		"owes, 0 to 1000. The wait ends as soon as the last one is there.",
 		millisVar(0, 1000, func(c *Config) *time.Duration { return &c.ShutdownWait })},
 	{"SLIPSTREAM_TELEMETRY_API", apiTelemetry, "`telemetry` (schema 2022-12-13) or `logs`, the older Logs API " +
-		"(schema 2020-08-15).", setTelemetryAPI},
+		"(schema 2021-03-18).", setTelemetryAPI},
 	{"SLIPSTREAM_TELEMETRY_PORT", "0", "Port of the receiver, 1024 to 65535 but not 9001; 0 takes a free one. A " +
 		"port that is taken is a warning.", setTelemetryPort},
 	{"SLIPSTREAM_TELEMETRY_MAX_ITEMS", "10000", "Records that the platform collects before it posts, 1000 to 10000.",
@@ -76,6 +76,10 @@ var variables = []variable{
 	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "100", "Time that the platform collects before it posts, 25 to 30000. " +
 		"It delays no invocation.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
+	{"SLIPSTREAM_SPOOL_DIR", "/tmp/slipstream", "The folder for what is not delivered yet: it outlives the extension's " +
+		"process, not the environment.", textVar(func(c *Config) *string { return &c.SpoolDir })},
+	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 is " +
+		"64 MiB, or a quarter of the file system if that is less. When it is full, batches stay in memory.", setSpoolBytes},
 	{"SLIPSTREAM_SELF_METRICS", "true", "`true` adds one record of type `slipstream.metrics` at SHUTDOWN, in our own " +
 		"formats: what came in, was delivered, spooled and dropped.",
 		boolVar(func(c *Config) *bool { return &c.SelfMetrics })},
@@ -142,6 +146,13 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
 		"percent-encoded, at most 64.", setAttributes},
+}
+
+func setSpoolBytes(c *Config, text string) error {
+	var n int
+	err := numberVar(1<<20, 10<<30, true, func(*Config) *int { return &n })(c, text)
+	c.SpoolBytes = int64(n)
+	return err
 }
 
 func setStrategy(c *Config, text string) error {

@@ -52,7 +52,7 @@ func TestSealGivesWhatWasAppended(t *testing.T) {
 	for round := range 3 { // compressors and pages are used again
 		for _, encoding := range []string{Plain, Gzip, Zstd} {
 			t.Run(fmt.Sprintf("%s%d", encoding, round), func(t *testing.T) {
-				c := pool.Open(time.Unix(0, 0))
+				c := pool.Open(Name{}, time.Unix(0, 0))
 				var want []byte
 				for i := range 2000 {
 					text := strings.Repeat(fmt.Sprint(i), i%300+1)
@@ -96,7 +96,7 @@ func (headed) AppendHead(dst []byte, size int) []byte { return fmt.Appendf(dst, 
 func TestSealPutsTheHeadInFront(t *testing.T) {
 	var pool Pool
 	var sealer Sealer
-	c := pool.Open(time.Unix(0, 0))
+	c := pool.Open(Name{}, time.Unix(0, 0))
 	enc := headed{wire.TelemetryEvents()}
 	n := c.Append(enc, log("x"))
 	body, err := sealer.Seal(c, enc, Plain)
@@ -108,7 +108,7 @@ func TestSealPutsTheHeadInFront(t *testing.T) {
 func TestSealKnowsItsEncodings(t *testing.T) {
 	var pool Pool
 	var sealer Sealer
-	c := pool.Open(time.Unix(0, 0))
+	c := pool.Open(Name{}, time.Unix(0, 0))
 	c.Append(wire.TelemetryEvents(), log("x"))
 	if _, err := sealer.Seal(c, wire.TelemetryEvents(), "rar"); err == nil || c.Records != 1 {
 		t.Errorf("error %v, %d records left", err, c.Records)
@@ -116,12 +116,13 @@ func TestSealKnowsItsEncodings(t *testing.T) {
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {
-	var pool Pool
-	c := pool.Open(time.Unix(0, 0))
-	enc, l := wire.TelemetryEvents(), log("hello")
-	c.Append(enc, l)
-	if n := testing.AllocsPerRun(100, func() { c.Append(enc, l) }); n > 0 {
-		t.Errorf("%v allocations a record, want 0", n)
+	for where, pool := range map[string]*Pool{"heap": {}, "arena": NewPool(t.TempDir(), arenaBytes)} {
+		c := pool.Open(name(1), opened)
+		enc, l := wire.TelemetryEvents(), log("hello")
+		c.Append(enc, l)
+		if n := testing.AllocsPerRun(100, func() { c.Append(enc, l); c.Commit() }); n > 0 {
+			t.Errorf("%s: %v allocations a record, want 0", where, n)
+		}
 	}
 }
 
@@ -133,7 +134,7 @@ func BenchmarkAppendAndSeal(b *testing.B) {
 			enc, l := wire.TelemetryEvents(), log(strings.Repeat("some ordinary text ", 8))
 			b.ReportAllocs()
 			for b.Loop() {
-				c := pool.Open(time.Unix(0, 0))
+				c := pool.Open(Name{}, time.Unix(0, 0))
 				for c.Size < 256<<10 {
 					c.Append(enc, l)
 				}

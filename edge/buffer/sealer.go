@@ -32,8 +32,10 @@ type Sealer struct {
 	zstd *zstd.Encoder
 }
 
-// Seal gives the chunk's whole body, compressed, in memory of exactly its size.
-// The chunk stays as it is.
+// Seal gives the closed chunk's whole body, compressed, in memory of exactly its size.
+// Equal records give equal bytes, in every process of this version. The chunk
+// then only holds what makes the body survive the process, nothing without an
+// arena, until Release.
 func (s *Sealer) Seal(c *Chunk, enc wire.Encoder, encoding string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +47,9 @@ func (s *Sealer) Seal(c *Chunk, enc wire.Encoder, encoding string) ([]byte, erro
 	if err := write(w, c, enc); err != nil {
 		return nil, fmt.Errorf("compress %d records with %q: %w", c.Records, encoding, err)
 	}
-	return bytes.Clone(s.out.Bytes()), nil
+	body := bytes.Clone(s.out.Bytes())
+	c.keep(body, encoding)
+	return body, nil
 }
 
 // write puts the whole body through w.
@@ -56,7 +60,7 @@ func write(w io.WriteCloser, c *Chunk, enc wire.Encoder) error {
 		}
 	}
 	for _, page := range c.pages {
-		if _, err := w.Write(page); err != nil {
+		if _, err := w.Write(page.bytes); err != nil {
 			return err
 		}
 	}
