@@ -75,7 +75,8 @@ const continuousAge = time.Second
 // for messages, also with an error.
 func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
 	lane := laneConfig{
-		name: publicName(raw), hash: buffer.LaneHash(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
+		name: publicName(raw), hash: buffer.LaneHash(raw),
+		encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
 		retryInterval: c.RetryInterval, pushers: c.pushers(),
 		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
 	}

@@ -219,6 +219,9 @@ func (l *lane) renew(res *telemetry.Resource, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.environment, l.waiting = res.EnvironmentID, false
+	for _, c := range l.queue {
+		c.batch.Environment, c.batch.ID = l.environment, batchID(l.environment, c.batch.Sequence)
+	}
 	l.seal(now) // in the old encoding
 	if encoder := l.reencode(res); encoder != nil {
 		l.encoder = encoder
@@ -319,13 +322,6 @@ func (l *lane) cancelTries() {
 			c.cancel()
 		}
 	}
-}
-
-// hurried tells whether SHUTDOWN has come.
-func (l *lane) hurried() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.hurry.IsZero()
 }
 
 // count is what became of one destination's records.

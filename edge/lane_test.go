@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,7 @@ type scripted struct {
 	answer func(try int, ctx context.Context) error
 	tries  []string // ids
 	bodies map[string]string
+	taken  map[string]string // the bodies that it said yes to
 	times  []time.Time
 }
 
@@ -42,10 +45,32 @@ func (s *scripted) Send(ctx context.Context, b *destination.Batch) error {
 	}
 	s.bodies[b.ID] = string(b.Body)
 	s.mu.Unlock()
-	if s.answer == nil {
-		return nil
+	var err error
+	if s.answer != nil {
+		err = s.answer(try, ctx)
 	}
-	return s.answer(try, ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		if s.taken == nil {
+			s.taken = map[string]string{}
+		}
+		s.taken[b.ID] = string(b.Body)
+	}
+	return err
+}
+
+func gunzip(t *testing.T, body string) string {
+	t.Helper()
+	r, err := gzip.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (s *scripted) Close() error { return nil }

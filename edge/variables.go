@@ -78,8 +78,9 @@ var variables = []variable{
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
 	{"SLIPSTREAM_SPOOL_DIR", "/tmp/slipstream", "The folder for what is not delivered yet: it outlives the extension's " +
 		"process, not the environment.", textVar(func(c *Config) *string { return &c.SpoolDir })},
-	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 is " +
-		"64 MiB, or a quarter of the file system if that is less. When it is full, batches stay in memory.", setSpoolBytes},
+	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 " +
+		"is 64 MiB, or a quarter of the file system if that is less. When it is full, batches stay in memory.",
+		setSpoolBytes},
 	{"SLIPSTREAM_SELF_METRICS", "true", "`true` adds one record of type `slipstream.metrics` at SHUTDOWN, in our own " +
 		"formats: what came in, was delivered, spooled and dropped.",
 		boolVar(func(c *Config) *bool { return &c.SelfMetrics })},
