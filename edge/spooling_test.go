@@ -23,7 +23,8 @@ const testEnvironment = "3adf329b-240c-4fc6-b48a-54474f043a02"
 
 // onDisk is an edge of one lane whose undelivered records lie in dir, without
 // the APIs of the platform.
-func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBytes int, to *scripted) (*edge, *laneUnderTest) {
+func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBytes int,
+	to *scripted) (*edge, *laneUnderTest) {
 	t.Helper()
 	e := &edge{
 		config:  Config{SpoolDir: dir, BufferBytes: bufferBytes, SpoolBytes: 16 << 20},
