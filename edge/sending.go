@@ -349,7 +349,7 @@ func (l *lane) failed(err error) {
 		if failures == 2 || failures == 10 || failures%100 == 0 {
 			slog.Warn("delivery failed, trying again", "tries", failures, "error", err)
 		}
-		wait := backoff(failures, err)
+		wait := backoff(failures, err, l.random)
 		if !l.hurry.IsZero() {
 			wait = min(wait, 100*time.Millisecond, max(l.hurry.Sub(now), 0))
 		}
@@ -359,11 +359,11 @@ func (l *lane) failed(err error) {
 }
 
 // backoff is how long to wait after the failures so far.
-func backoff(failures int, err error) time.Duration {
+func backoff(failures int, err error, random func() float64) time.Duration {
 	var asked time.Duration
 	var e *destination.Error
 	if errors.As(err, &e) {
 		asked = e.RetryAfter
 	}
-	return destination.Backoff{}.After(failures, asked)
+	return destination.Backoff{Rand: random}.After(failures, asked)
 }
