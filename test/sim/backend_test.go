@@ -83,6 +83,9 @@ func (b *backend) draw(records int) verdict {
 const maxAsked = time.Minute
 
 func (b *backend) Send(ctx context.Context, batch *destination.Batch) error {
+	if b.l.isKilled() {
+		return errKilled
+	}
 	lines := b.arrived(batch)
 	v := b.decide(batch)
 	freezes := b.l.net.await()
@@ -97,10 +100,7 @@ func (b *backend) Send(ctx context.Context, batch *destination.Batch) error {
 	if after := b.l.net.await(); after != freezes && v.dies {
 		v.fails = true
 	}
-	b.l.net.mu.Lock()
-	dead := b.l.net.dead
-	b.l.net.mu.Unlock()
-	if dead {
+	if b.l.isKilled() {
 		return errKilled
 	}
 	if v.takes {

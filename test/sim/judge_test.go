@@ -126,7 +126,7 @@ func (l *life) judgeEnd(lost int) {
 	several := l.w.plan.kind == "lambda-managed-instances"
 	if r := l.last; r != nil && r.definite() && !several {
 		until = earlier(until, later(r.settled, l.shutdown))
-	} else if l.returned.Before(until.Add(-slack)) && !several {
+	} else if (r == nil || r.offered == 0) && l.returned.Before(until.Add(-slack)) && !several {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(l.shutdown), until.Sub(l.shutdown))
 	}

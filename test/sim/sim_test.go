@@ -56,17 +56,19 @@ func TestSim(t *testing.T) {
 		})
 	}
 	all.Wait()
-	total := 0
+	total, bad := 0, 0
 	var failed []result
 	for _, r := range results {
 		total += r.passed
+		bad += r.bad
 		if r.failed > 0 {
 			failed = append(failed, r)
 		}
 	}
 	slices.SortFunc(failed, func(a, b result) int { return int(a.failed) - int(b.failed) })
 	if len(failed) > 0 {
-		t.Fatalf("seed %d failed: go test ./test/sim -run Sim -seed %d -v\n%s", failed[0].failed, failed[0].failed, failed[0].text)
+		t.Fatalf("seed %d failed (of %d that did): go test ./test/sim -run Sim -seed %d -v\n%s",
+			failed[0].failed, bad, failed[0].failed, failed[0].text)
 	}
 	if total != *seeds {
 		t.Errorf("%d of %d seeds ran", total, *seeds)
@@ -77,6 +79,7 @@ func TestSim(t *testing.T) {
 // result is what one process tells.
 type result struct {
 	passed int
+	bad    int
 	failed uint64 // the first seed that did, 0 for none
 	text   string
 }
@@ -112,13 +115,20 @@ func runSeeds(ctx context.Context, from, step uint64, count int) result {
 			running = n
 		case scan(lines.Text(), "seed %d is good", &n):
 			r.passed++
+		case scan(lines.Text(), "seed %d is bad", &n):
+			r.bad++
+			if r.failed == 0 {
+				r.failed = n
+			}
 		case text.Len() < 8<<10:
 			text.WriteString(lines.Text() + "\n")
 		}
 	}
-	if err := cmd.Wait(); err != nil {
-		r.failed, r.text = max(running, 1), text.String()+err.Error()
+	if err := cmd.Wait(); err != nil && r.failed == 0 { // a crash
+		r.failed, r.bad = max(running, 1), 1
+		text.WriteString(err.Error())
 	}
+	r.text = text.String()
 	return r
 }
 
@@ -143,9 +153,9 @@ func TestSeeds(t *testing.T) {
 		problems := runSeed(t, n, testing.Verbose())
 		stuck.Stop()
 		if len(problems) > 0 {
-			t.Fatalf("seed %d: %s", n, strings.Join(problems[:min(len(problems), 5)], "\n  and "))
-		}
-		if *step > 0 {
+			fmt.Printf("seed %d: %s\nseed %d is bad\n", n, strings.Join(problems[:min(len(problems), 5)], "\n  and "), n)
+			t.Fail()
+		} else if *step > 0 {
 			fmt.Printf("seed %d is good\n", n)
 		}
 	}
