@@ -344,17 +344,17 @@ func (l *lane) done(c *closed) {
 func (l *lane) failed(err error) {
 	now := time.Now()
 	l.count.retries++
-	l.breaker.Failed(now, func(failures int) time.Duration {
-		// One failure is nothing to tell: a connection that a freeze has cut.
-		if failures == 2 || failures == 10 || failures%100 == 0 {
-			slog.Warn("delivery failed, trying again", "tries", failures, "error", err)
-		}
+	failures := l.breaker.Failed(now, func(failures int) time.Duration {
 		wait := backoff(failures, err, l.random)
 		if !l.hurry.IsZero() {
 			wait = min(wait, 100*time.Millisecond, max(l.hurry.Sub(now), 0))
 		}
 		return wait
 	})
+	// One failure is nothing to tell: a connection that a freeze has cut.
+	if failures == 2 || failures == 10 || failures > 0 && failures%100 == 0 {
+		slog.Warn("delivery failed, trying again", "tries", failures, "error", err)
+	}
 	signal(l.changed)
 }
 

@@ -308,11 +308,11 @@ func (l *life) end(how string) {
 // lastReport makes the last invocation's platform.report, in SHUTDOWN.
 func (l *life) lastReport() {
 	n := len(l.plan.invocations)
-	if n == 0 || l.plan.report < 0 || l.w.plan.kind == "lambda-managed-instances" ||
-		l.last.request == l.id(n-1) {
-		if n > 0 && l.plan.report < 0 {
-			l.last = nil
-		}
+	if n == 0 || l.w.plan.kind == "lambda-managed-instances" || l.last.request == l.id(n-1) {
+		return
+	}
+	if l.plan.report < 0 {
+		l.last = nil
 		return
 	}
 	timer := time.NewTimer(l.plan.report)
