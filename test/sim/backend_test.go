@@ -130,26 +130,31 @@ var errKilled = errors.New("the environment was killed")
 // arrived checks what does not depend on the outcome.
 func (b *backend) arrived(batch *destination.Batch) []string {
 	w, now := b.w, time.Now()
-	lines, err := linesOf(batch)
-	if err != nil {
-		w.problem("%s: batch %s cannot be read: %v", b.name, batch.ID, err)
-	}
 	w.mu.Lock()
-	known, again := b.lane.bodies[batch.ID]
-	b.lane.bodies[batch.ID] = string(batch.Body)
+	known, again := b.lane.batches[batch.ID]
 	early := b.mine.notBefore.Sub(now)
 	w.mu.Unlock()
+	if !again {
+		lines, err := linesOf(batch)
+		if err != nil {
+			w.problem("%s: batch %s cannot be read: %v", b.name, batch.ID, err)
+		}
+		known = &content{bytes.Clone(batch.Body), lines}
+		w.mu.Lock()
+		b.lane.batches[batch.ID] = known
+		w.mu.Unlock()
+	}
 	switch {
-	case again && known != string(batch.Body):
+	case !bytes.Equal(known.body, batch.Body):
 		w.problem("%s: batch %s came again with other bytes", b.name, batch.ID)
-	case len(lines) != batch.Records:
-		w.problem("%s: batch %s has %d lines, and says %d", b.name, batch.ID, len(lines), batch.Records)
+	case len(known.lines) != batch.Records:
+		w.problem("%s: batch %s has %d lines, and says %d", b.name, batch.ID, len(known.lines), batch.Records)
 	case early > 0 && !b.l.ending() && b.name == b.lane.plan.name:
 		w.problem("%s: batch %s was sent %v before the Retry-After was over", b.name, batch.ID, early)
 	case b.l.unrestored():
 		w.problem("%s: batch %s was sent before the restore", b.name, batch.ID)
 	}
-	return lines
+	return known.lines
 }
 
 // answer books the end of a send and gives what the edge hears.

@@ -146,13 +146,11 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// owes notes that the edge holds a record's bytes, or no longer does, and checks
-// the bound. The caller holds w.mu. With several destinations a full one gives
-// up records, which is not seen from outside, so only one alone is judged.
-func (w *world) owes(l *lane, bytes int) string {
+// owes notes that the edge holds a record's bytes, or no longer does, and tells
+// whether that is within the bound. The caller holds w.mu. With several
+// destinations a full one gives up records, and compressed bytes are fewer:
+// neither is seen from outside, so only one that takes plain bytes is judged.
+func (w *world) owes(l *lane, bytes int) bool {
 	l.owed += bytes
-	if len(w.lanes) == 1 && l.owed > w.settings().buffer+memorySlack {
-		return l.plan.name
-	}
-	return ""
+	return len(w.lanes) > 1 || l.plan.encoding != "none" || l.owed <= w.settings().buffer+memorySlack
 }

@@ -214,10 +214,14 @@ func (l *life) judgeHold(at, read, runtimeDone, deadline time.Time, done *record
 	if held < set.hold || set.hold == 0 {
 		return
 	}
-	if before := l.longHold; !before.IsZero() && !l.answeredSince(before) {
-		l.w.problem("two invocations were held for %v each, and no destination has answered in between", set.hold)
+	if l.answeredSince(l.longHold) {
+		l.holds = 0
 	}
+	l.holds++
 	l.longHold = at
+	if l.holds > len(l.w.lanes) { // each destination is waited for once
+		l.w.problem("invocation number %d was held for %v, and no destination has answered in between", l.holds, set.hold)
+	}
 }
 
 // toldOf is when the edge could know that the runtime is done: when the event
@@ -293,10 +297,6 @@ func (l *life) end(how string) {
 	}
 	deadline := time.Now().Add(l.plan.left)
 	l.w.logf("platform: SHUTDOWN, %s, %v left", how, l.plan.left)
-	if how == "timeout" || how == "failure" { // the edge may be holding the invocation
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-	}
 	l.mu.Lock()
 	l.shutdown, l.deadline = time.Now(), deadline
 	l.mu.Unlock()
@@ -335,8 +335,8 @@ func (l *life) awaitEnd() {
 		l.cancel()
 		<-l.over
 	}
-	if late := l.returned.Sub(later(l.deadline, l.shutdown)); late > 0 {
-		l.w.problem("the edge ended %v after SHUTDOWN's deadline", late)
+	if late := l.returned.Sub(later(l.deadline, l.read)); late > 0 {
+		l.w.problem("the edge ended %v after SHUTDOWN's deadline, and after it had read it", late)
 	}
 }
 

@@ -41,11 +41,13 @@ type life struct {
 	registered bool
 	asking     bool // next is under way
 	shutdown   time.Time
+	read       time.Time // when the last event was
 	deadline   time.Time // of SHUTDOWN
 	restored   bool
 	returned   time.Time
 	last       *record // the last platform.report or initReport
 	longHold   time.Time
+	holds      int // long ones without an answer in between
 	killed     bool
 }
 
@@ -201,7 +203,7 @@ func (l *life) next() (int, string, string) {
 			time.Sleep(e.after)
 		}
 		l.mu.Lock()
-		l.asking = false
+		l.asking, l.read = false, time.Now()
 		l.mu.Unlock()
 		return http.StatusOK, "Lambda-Extension-Event-Identifier: " + extensionID + "\r\n", e.text
 	case <-l.over:

@@ -303,7 +303,7 @@ func (p *post) offered(b *body) {
 // acked notes the 200 of a body.
 func (p *post) acked(b *body) {
 	p.w.mu.Lock()
-	over := ""
+	bounded := true
 	for _, r := range b.holds {
 		r.acked++
 		if !r.definite() {
@@ -312,13 +312,13 @@ func (p *post) acked(b *body) {
 		r.settled = time.Now()
 		for _, lane := range p.w.lanes {
 			if _, there := lane.where[r.token]; !there && !lane.refused[r.token] && lane.wants(r.kind) {
-				over += p.w.owes(lane, len(r.value))
+				bounded = p.w.owes(lane, len(r.value)) && bounded
 			}
 		}
 	}
 	p.w.mu.Unlock()
-	if over != "" {
-		p.w.problem("%s: the edge has taken more than SLIPSTREAM_BUFFER_BYTES and %d bytes, and not delivered it", over, memorySlack)
+	if !bounded {
+		p.w.problem("the edge has taken more than SLIPSTREAM_BUFFER_BYTES and %d bytes, and not delivered it", memorySlack)
 	}
 	p.w.logf("platform: post of %d records, %d bytes, taken", len(b.holds), len(b.text))
 	p.mu.Lock()

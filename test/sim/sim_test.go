@@ -89,7 +89,7 @@ func seedProcess(ctx context.Context, from, step uint64, count int, more ...stri
 	args := append([]string{"-test.run=^TestSeeds$", "-test.timeout=0", "-first", strconv.FormatUint(from, 10), "-step",
 		strconv.FormatUint(step, 10), "-seeds", strconv.Itoa(count)}, more...)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400", "GODEBUG=asyncpreemptoff=1")
 	return cmd
 }
 
@@ -190,7 +190,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	synctest.Test(t, func(*testing.T) {
 		w.begin = time.Now()
 		for i := range w.plan.lanes {
-			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], bodies: map[string]string{}, taken: map[string]bool{},
+			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], batches: map[string]*content{}, taken: map[string]bool{},
 				where: map[int]string{}, refused: map[int]bool{}})
 		}
 		w.logf("plan: %s, %v", w.plan.kind, w.plan.variables)
