@@ -76,6 +76,8 @@ var layers = []row{
 	{prefix: "bench/function", modules: []string{lambdaGo}},
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}, modules: []string{lambdaGo, compress, testscript},
 		tests: []string{"edge", "intake", "destination", "wire", sdk, sdkCredentials, sdkS3, sdkLambda, otel, xsys}},
+	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
+	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
 }
 
 const (
