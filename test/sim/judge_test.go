@@ -122,20 +122,21 @@ func (l *life) platformDropped() int {
 // and then for its sends, and not for anything else.
 func (l *life) judgeEnd(lost int) {
 	const slack = 5 * time.Millisecond
-	until := l.shutdown.Add(min(l.w.settings().wait, max(l.deadline.Sub(l.shutdown)/3, 0)))
+	began := later(l.shutdown, l.read) // an edge that holds an invocation reads SHUTDOWN after that
+	until := began.Add(min(l.w.settings().wait, max(l.deadline.Sub(began)/3, 0)))
 	several := l.w.plan.kind == "lambda-managed-instances"
 	if r := l.last; r != nil && r.definite() && !several {
-		until = earlier(until, later(r.settled, l.shutdown))
+		until = earlier(until, later(r.settled, began))
 	} else if (r == nil || r.offered == 0) && l.returned.Before(until.Add(-slack)) && !several {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
-			l.number, l.returned.Sub(l.shutdown), until.Sub(l.shutdown))
+			l.number, l.returned.Sub(began), until.Sub(began))
 	}
 	for _, mine := range l.lanes {
 		until = later(until, mine.lastReturn)
 	}
 	if lost == 0 && l.returned.After(until.Add(slack)) {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN, and had nothing to do after %v", l.number,
-			l.returned.Sub(l.shutdown), until.Sub(l.shutdown))
+			l.returned.Sub(began), until.Sub(began))
 	}
 }
 

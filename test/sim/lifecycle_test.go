@@ -134,7 +134,8 @@ func (l *life) invoke(p *invocation, i int) string {
 	}
 	l.function(p, began, id)
 	time.Sleep(time.Until(began.Add(wait)))
-	done := l.platform("platform.runtimeDone", id, fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
+	done := l.platform("platform.runtimeDone", id,
+		fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
 	l.w.logf("platform: runtime done, %s", status)
 	if p.outcome == "timeout" || p.outcome == "crash" {
 		l.report(i)
@@ -300,7 +301,8 @@ func (l *life) end(how string) {
 	l.mu.Lock()
 	l.shutdown, l.deadline = time.Now(), deadline
 	l.mu.Unlock()
-	l.events <- api{fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`, deadline.UnixMilli(), how), 0}
+	l.events <- api{text: fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`,
+		deadline.UnixMilli(), how)}
 	l.lastReport()
 	l.awaitEnd()
 }

@@ -236,8 +236,8 @@ func (p *plan) drawLife(d dice, last bool, t trouble, scale time.Duration, press
 }
 
 func drawInvocation(d dice, scale time.Duration, pressure bool) invocation {
-	i := invocation{limit: pick(d, time.Second, 3*time.Second, 30*time.Second), outcome: pick(d, "success", "success", "error"),
-		early: d.chance(15), cut: d.chance(10)}
+	i := invocation{limit: pick(d, time.Second, 3*time.Second, 30*time.Second),
+		outcome: pick(d, "success", "success", "error"), early: d.chance(15), cut: d.chance(10)}
 	switch {
 	case d.chance(20):
 	case d.chance(10):

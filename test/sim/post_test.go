@@ -143,7 +143,8 @@ func (p *post) collect() (*body, time.Duration) {
 	if p.port == 0 || len(p.waiting) == 0 && p.rest == nil {
 		return nil, time.Hour
 	}
-	if wait := p.timeout - time.Since(p.since); wait > 0 && len(p.waiting) < p.maxItems && p.bytes < p.maxBytes && p.rest == nil {
+	due := len(p.waiting) >= p.maxItems || p.bytes >= p.maxBytes || p.rest != nil
+	if wait := p.timeout - time.Since(p.since); wait > 0 && !due {
 		return nil, wait
 	}
 	return p.pack(), 0

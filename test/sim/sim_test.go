@@ -58,17 +58,19 @@ func TestSim(t *testing.T) {
 	all.Wait()
 	total, bad := 0, 0
 	var failed []result
+	told := ""
 	for _, r := range results {
 		total += r.passed
 		bad += r.bad
 		if r.failed > 0 {
 			failed = append(failed, r)
+			told += r.text
 		}
 	}
 	slices.SortFunc(failed, func(a, b result) int { return int(a.failed) - int(b.failed) })
 	if len(failed) > 0 {
 		t.Fatalf("seed %d failed (of %d that did): go test ./test/sim -run Sim -seed %d -v\n%s",
-			failed[0].failed, bad, failed[0].failed, failed[0].text)
+			failed[0].failed, bad, failed[0].failed, told)
 	}
 	if total != *seeds {
 		t.Errorf("%d of %d seeds ran", total, *seeds)
