@@ -320,6 +320,7 @@ func (e *edge) makeRoom(ctx context.Context) bool {
 				l.dropOldest()
 				break
 			}
+			e.stuck()
 			select {
 			case <-l.room:
 			case <-ctx.Done():
@@ -328,6 +329,14 @@ func (e *edge) makeRoom(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// stuck ends the wait for a runtimeDone: it may be what there is no room for.
+func (e *edge) stuck() {
+	e.mu.Lock()
+	e.pacer.Lost()
+	e.mu.Unlock()
+	signal(e.changed)
 }
 
 // finish waits for the records that the platform still owes, bounded, and then

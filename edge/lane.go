@@ -31,6 +31,7 @@ type laneConfig struct {
 	environment   string
 	fallback      destination.Destination // takes at SHUTDOWN what the destination does not; may be nil
 	native        bool                    // the format is ours, so our own records fit in
+	random        func() float64          // jitter of the waits between tries; nil but in simulations
 	// reencode makes the encoder for another environment.
 	reencode func(*telemetry.Resource) wire.Encoder
 }
