@@ -38,7 +38,7 @@ type Config struct {
 	ForwardTags  bool
 	TagPrefix    string
 	ShutdownWait time.Duration // for the last records at SHUTDOWN
-	SpoolDir     string        // where undelivered records lie
+	SpoolDir     string        // where undelivered records lie, "" for memory only
 	SpoolBytes   int64         // bound of the spool, 0 for its own default
 	Strategy     flush.Strategy
 	MaxHold      time.Duration // of an invocation, after the runtime is done

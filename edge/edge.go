@@ -169,7 +169,10 @@ func newUUID() string {
 // cannot be one.
 func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
-	e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20)
+	e.pool = &buffer.Pool{}
+	if e.config.SpoolDir != "" {
+		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20)
+	}
 	sealer := &buffer.Sealer{}
 	for i, raw := range e.config.Destinations {
 		if slices.Contains(e.config.Destinations[:i], raw) {

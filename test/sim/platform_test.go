@@ -73,6 +73,7 @@ func (w *world) startLife(number int) *life {
 	l.post = newPost(w, l, l.plan.trouble, l.plan.dice.split())
 	go l.post.run()
 	config, errs := edge.Load(w.variable)
+	config.SpoolDir = ""
 	config.Name = "slipstream-extension"
 	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random}
 	// SPOOL: with a spool this is where config gets the run's own folder, w.spool;
