@@ -15,9 +15,9 @@ const (
 	credentialsLast = 6 * time.Hour
 )
 
-// credentials is where the processes of SnapStart get theirs: a snapshot outlives
+// credentialStore is where the processes of SnapStart get theirs: a snapshot outlives
 // what its variables could hold.
-type credentials struct {
+type credentialStore struct {
 	token string
 
 	mu  sync.Mutex
@@ -32,10 +32,10 @@ type credentialSet struct {
 	Expiration      time.Time `json:"Expiration"`
 }
 
-func newCredentials() *credentials { return &credentials{token: rand.Text()} }
+func newCredentials() *credentialStore { return &credentialStore{token: rand.Text()} }
 
 // take moves static credentials out of the variables.
-func (c *credentials) take(variables map[string]string) {
+func (c *credentialStore) take(variables map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.set = credentialSet{AccessKeyID: variables["AWS_ACCESS_KEY_ID"], Token: variables["AWS_SESSION_TOKEN"],
@@ -46,7 +46,7 @@ func (c *credentials) take(variables map[string]string) {
 }
 
 // ServeHTTP answers who has the token.
-func (c *credentials) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *credentialStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != c.token {
 		http.Error(w, "cannot get credentials for the provided token", http.StatusNotFound)
 		return

@@ -83,7 +83,8 @@ type Config struct {
 	// Observe tells what happens.
 	Observe Observe
 
-	initLimit time.Duration // of the Init phase; 10 s unless a test is in a hurry
+	// Of the Init phase, and of Restore; 10 s unless a test is in a hurry.
+	initLimit, restoreLimit time.Duration
 }
 
 // Function is one function and its extensions.
@@ -179,6 +180,9 @@ func (c *Config) applyDefaults() {
 	}
 	if c.initLimit == 0 {
 		c.initLimit = 10 * time.Second
+	}
+	if c.restoreLimit == 0 {
+		c.restoreLimit = defaultRestoreLimit
 	}
 	if len(c.Addresses) == 0 {
 		for n := byte(1); n < 255; n++ {

@@ -64,9 +64,9 @@ func (e *environment) variables() (runtime, extension []string) {
 		}
 	}
 	if f.InitType == snapStart {
-		e.credentials.take(all)
+		e.snapshot.credentials.take(all)
 		all["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://" + e.listener.Addr().String() + credentialsPath
-		all["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = e.credentials.token
+		all["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = e.snapshot.credentials.token
 		delete(all, "AWS_LAMBDA_LOG_GROUP_NAME")
 		delete(all, "AWS_LAMBDA_LOG_STREAM_NAME")
 	}
