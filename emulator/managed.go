@@ -39,7 +39,7 @@ func newShared() *shared {
 	return &shared{initialised: make(chan struct{}), retired: make(chan struct{}), unused: make(chan struct{})}
 }
 
-// leave ends a use. It tells whether the environment is idle now.
+// leave ends a use. It tells whether nobody uses the environment and others may.
 func (s *shared) leave() bool {
 	s.users--
 	if s.leaving && s.users == 0 {
@@ -166,7 +166,7 @@ func (p *pool) acquireShared() (*environment, error) {
 	p.mu.Lock()
 	var best *environment
 	for e := range p.all {
-		if !e.shared.leaving && e.shared.users < p.function.MaxConcurrency &&
+		if !e.shared.leaving && !e.broken() && e.shared.users < p.function.MaxConcurrency &&
 			(best == nil || e.shared.users < best.shared.users) {
 			best = e
 		}
@@ -179,6 +179,16 @@ func (p *pool) acquireShared() (*environment, error) {
 	best.shared.users++
 	p.unlist(best)
 	return best, nil
+}
+
+// releaseShared ends an invocation's use of its environment, and tells whether the
+// environment is idle now; the lock is held.
+func (p *pool) releaseShared(e *environment) (idle bool) {
+	idle = e.shared.leave()
+	if e.broken() {
+		p.giveUp(e)
+	}
+	return idle && !e.shared.leaving
 }
 
 // unlist takes an environment out of the idle ones, if it is; the lock is held.
@@ -199,15 +209,31 @@ func (p *pool) guard(e *environment) {
 	}
 	select {
 	case <-e.life.Load().failed:
-		p.replace(e)
 	case <-e.shared.retired:
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.giveUp(e)
+}
+
+// broken tells whether a process of the environment has failed.
+func (e *environment) broken() bool {
+	l := e.life.Load()
+	if l == nil {
+		return false // before Init
+	}
+	select {
+	case <-l.failed:
+		return true
+	default:
+		return false
 	}
 }
 
-func (p *pool) replace(e *environment) {
-	p.mu.Lock()
-	if p.closed || e.shared.leaving { // it is ended by others
-		p.mu.Unlock()
+// giveUp begins to replace an environment, unless others end it; the lock is held.
+func (p *pool) giveUp(e *environment) {
+	if p.closed || e.shared.leaving {
 		return
 	}
 	e.shared.leaving = true
@@ -217,7 +243,12 @@ func (p *pool) replace(e *environment) {
 	}
 	p.work.Add(1)
 	p.lambda.active.begin()
-	p.mu.Unlock()
+	go p.replace(e)
+}
+
+// replace waits for the invocations of an environment, which fail at once, ends it
+// and makes another.
+func (p *pool) replace(e *environment) {
 	defer p.leave()
 	<-e.shared.unused
 	e.shutdown("failure")

@@ -178,7 +178,7 @@ func (p *pool) forget(free chan struct{}) {
 func (p *pool) release(e *environment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.function.InitType == managed && !e.shared.leave() {
+	if p.function.InitType == managed && !p.releaseShared(e) {
 		p.wake()
 		return
 	}
