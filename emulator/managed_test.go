@@ -135,9 +135,10 @@ func TestManagedDoesNotFreeze(t *testing.T) {
 // Init fails for it.
 func TestManagedRefusals(t *testing.T) {
 	t.Run("INVOKE", func(t *testing.T) {
-		log := startFails(t, "publish: Init failed: Extension.Crash", onInstances(1), extension("ext", `{"Events":["INVOKE"]}`))
-		if got := log.lines("[ext] registered "); len(got) != 1 ||
-			!strings.HasPrefix(got[0], `403 {"errorMessage":"INVOKE: ErrorInvalidEventType","errorType":"Extension.InvalidEventType"}`) {
+		log := startFails(t, "publish: Init failed: Extension.Crash", onInstances(1),
+			extension("ext", `{"Events":["INVOKE"]}`))
+		const want = `403 {"errorMessage":"INVOKE: ErrorInvalidEventType","errorType":"Extension.InvalidEventType"}`
+		if got := log.lines("[ext] registered "); len(got) != 1 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("registered: %q", got)
 		}
 	})
@@ -164,8 +165,9 @@ func TestManagedTimeout(t *testing.T) {
 	answer := s.begin(`{"Gate":"GATE/f"}`)
 	s.reach()
 	got := <-answer
-	if want := fmt.Sprintf(`{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: %s Error: `+
-		`Task timed out after 0.50 seconds"}`, got.RequestID); string(got.Payload) != want || got.FunctionError != "Unhandled" {
+	want := fmt.Sprintf(`{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: %s Error: `+
+		`Task timed out after 0.50 seconds"}`, got.RequestID)
+	if string(got.Payload) != want || got.FunctionError != "Unhandled" {
 		t.Errorf("got %s", got.Payload)
 	}
 	s.open <- struct{}{}
@@ -228,14 +230,14 @@ func door(t *testing.T) (url string, open func()) {
 // invocation of the environment. It is terminated, others are told "failure", and
 // another environment takes its place.
 func TestManagedCrash(t *testing.T) {
-	for _, c := range []struct{ name, who, errorType string }{
-		{"extension", "ext", "Extension.Crash"},
+	for _, c := range []struct{ name, kill, errorType string }{
+		{"extension", "extension=ext", "Extension.Crash"},
 		{"runtime", "function", "Runtime.ExitError"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := play(t, onInstances(2), extension("other", watching), extension("ext", `{"Events":["SHUTDOWN"]}`),
 				change(func(cfg *Config, f *Function) {
-					rule, err := fault.Parse("kill:" + map[string]string{"ext": "extension=ext", "function": "function"}[c.who] + ",invoke=2")
+					rule, err := fault.Parse("kill:" + c.kill + ",invoke=2")
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -45,7 +45,8 @@ func TestSnapStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, fromSnapshot(c.init), extension("ext", subscribed))
 			published := time.Now()
-			if got := s.log.lines("INIT_REPORT Init Duration: "); len(got) != 1 || !strings.HasSuffix(got[0], " ms\tPhase: init\t") {
+			if got := s.log.lines("INIT_REPORT Init Duration: "); len(got) != 1 ||
+				!strings.HasSuffix(got[0], " ms\tPhase: init\t") {
 				t.Errorf("INIT_REPORT: %q", got)
 			}
 			if got, _ := s.recorder.Deliveries("ext"); len(got) != 0 {
@@ -65,8 +66,10 @@ func TestSnapStart(t *testing.T) {
 func checkRestoreStory(t *testing.T, s *stage, published time.Time, lines []string) {
 	t.Helper()
 	events := s.received("ext")
-	upToReport := slices.IndexFunc(events, func(e telemetryEvent) bool { return e.Type == "platform.report" })
-	platform := slices.DeleteFunc(slices.Clone(events[:upToReport+1]), func(e telemetryEvent) bool { return e.Type == "function" })
+	first := slices.IndexFunc(events, func(e telemetryEvent) bool { return e.Type == "platform.report" })
+	platform := slices.DeleteFunc(slices.Clone(events[:first+1]), func(e telemetryEvent) bool {
+		return e.Type == "function"
+	})
 	if diff := cmp.Diff([]string{
 		"platform.initStart init",
 		"platform.telemetrySubscription ext Subscribed",
@@ -125,7 +128,8 @@ func checkRestoreReports(t *testing.T, s *stage) {
 	}
 	for i, r := range s.recorder.Reports() {
 		line := s.log.lines("REPORT ")[i]
-		want := fmt.Sprintf("\tRestore Duration: %.2f ms\tBilled Restore Duration: %d ms\t", milliseconds(r.Restore), r.BilledRestoreMs)
+		want := fmt.Sprintf("\tRestore Duration: %.2f ms\tBilled Restore Duration: %d ms\t", milliseconds(r.Restore),
+			r.BilledRestoreMs)
 		if strings.Contains(line, want) != (i == 0) || strings.Contains(line, "Init Duration") {
 			t.Errorf("report %d: %s", i, line)
 		}

@@ -71,7 +71,8 @@ func (w *workers) invoke(id string) *Turn {
 
 func (w *workers) answer(id, body string, status int, text string) {
 	w.t.Helper()
-	if got := w.call("POST", "/runtime/invocation/"+id+"/response", body); got.status != status || !strings.Contains(got.body, text) {
+	got := w.call("POST", "/runtime/invocation/"+id+"/response", body)
+	if got.status != status || !strings.Contains(got.body, text) {
 		w.t.Errorf("answer to %s: %d %s, want %d %s", id, got.status, got.body, status, text)
 	}
 }
@@ -214,7 +215,8 @@ func TestConcurrentInitError(t *testing.T) {
 		t.Errorf("init/error after next: %d %s", got.status, got.body)
 	}
 	w = newWorkers(t, 1)
-	if got := w.call("POST", "/runtime/init/error", strings.Repeat("x", maxError+1)); got.status != 413 || len(w.failed) != 1 {
+	got := w.call("POST", "/runtime/init/error", strings.Repeat("x", maxError+1))
+	if got.status != 413 || len(w.failed) != 1 {
 		t.Errorf("a large init/error: %d %s, %q", got.status, got.body, w.failed)
 	}
 }

@@ -15,15 +15,16 @@ func TestManagedSubscription(t *testing.T) {
 	h := newHub(t, Config{Managed: true, LogFormat: "JSON"})
 	for _, version := range []string{"2022-07-01", "2022-12-13"} {
 		status, body := put(h, apiTelemetry, "ext", r.request(`"schemaVersion":"`+version+`"`))
-		if status != 400 || !strings.Contains(body, `is not supported, use one of 2025-01-29","errorType":"ValidationError"`) {
+		if status != 400 ||
+			!strings.Contains(body, `is not supported, use one of 2025-01-29","errorType":"ValidationError"`) {
 			t.Errorf("schema %s: %d %s", version, status, body)
 		}
 	}
 	subscribe(t, h, apiTelemetry, "ext", r.request(`"schemaVersion":"2025-01-29"`))
 	h.EndInit()
 	status, body := put(h, apiTelemetry, "late", r.request(`"schemaVersion":"2025-01-29"`))
-	if want := `{"errorMessage":"Telemetry API subscription is closed","errorType":"Telemetry.SubscriptionClosed"}`; status != 403 ||
-		strings.TrimSpace(body) != want {
+	const want = `{"errorMessage":"Telemetry API subscription is closed","errorType":"Telemetry.SubscriptionClosed"}`
+	if status != 403 || strings.TrimSpace(body) != want {
 		t.Errorf("after Init: %d %s", status, body)
 	}
 }

@@ -199,7 +199,8 @@ func subscribe(p plan) {
 	}
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	body := fmt.Sprintf(`{"schemaVersion":%q,"types":["platform","function"],"buffering":{"timeoutMs":%d,"maxItems":1000,`+
-		`"maxBytes":262144},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`, version, p.BufferMs, port)
+		`"maxBytes":262144},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`,
+		version, p.BufferMs, port)
 	r, err := http.NewRequest("PUT", base+path, strings.NewReader(body))
 	check(err)
 	r.Header.Set("Lambda-Extension-Identifier", id)
