@@ -362,7 +362,7 @@ func checkCredentials(t *testing.T, url, token string) {
 		!got.CanExpire || !got.Expires.After(time.Now()) {
 		t.Errorf("credentials: %+v, %v", got, err)
 	}
-	if got, err := ask("wrong"); err == nil || !strings.Contains(err.Error(), "404") {
+	if got, err := ask("wrong"); err == nil || !strings.Contains(err.Error(), "cannot get credentials for the provided token") {
 		t.Errorf("with a wrong token: %+v, %v", got, err)
 	}
 }
