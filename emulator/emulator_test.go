@@ -229,6 +229,14 @@ func (s *stage) eventually(what string, holds func() bool) {
 	s.t.Fatalf("%s: not within %v; log:\n%s", what, patience, s.log)
 }
 
+// printed gives what lines gives, once there are n: what a process writes comes
+// to the log a little later than what it answers.
+func (s *stage) printed(n int, prefix string) []string {
+	s.t.Helper()
+	s.eventually(fmt.Sprintf("%d lines %q", n, prefix), func() bool { return len(s.log.lines(prefix)) >= n })
+	return s.log.lines(prefix)
+}
+
 // logBook is what CloudWatch Logs would have.
 type logBook struct {
 	mu   sync.Mutex

@@ -26,7 +26,7 @@ func TestVariables(t *testing.T) {
 	if err := json.Unmarshal(s.invoke(`{"Env":true}`).Payload, &runtime); err != nil {
 		t.Fatal(err)
 	}
-	line := s.log.lines("[ext] env ")[0]
+	line := s.printed(1, "[ext] env ")[0]
 	seen := func(name string) (value string, inRuntime, inExtension bool) {
 		for _, v := range runtime {
 			if rest, ok := strings.CutPrefix(v, name+"="); ok {
@@ -273,7 +273,7 @@ func TestExtensionsSwitchedOff(t *testing.T) {
 	if got := s.log.lines("[ext] "); len(got) != 0 {
 		t.Errorf("the extension ran: %q", got)
 	}
-	if got := s.log.lines("internal: registered "); len(got) != 1 || got[0] != "404" {
+	if got := s.printed(1, "internal: registered "); len(got) != 1 || got[0] != "404" {
 		t.Errorf("the internal extension got %q", got)
 	}
 }

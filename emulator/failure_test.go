@@ -51,7 +51,7 @@ func TestCrashes(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", result.Payload, want)
 			}
 			s.settle()
-			if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 1 || got[0] != c.reason+" within-2s=true" {
+			if got := s.printed(1, "[ext] SHUTDOWN "); len(got) != 1 || got[0] != c.reason+" within-2s=true" {
 				t.Errorf("the other extension's SHUTDOWN: %q", got)
 			}
 			status := "error " + c.errorType
@@ -59,7 +59,7 @@ func TestCrashes(t *testing.T) {
 			if diff := cmp.Diff([]string{"platform.runtimeDone " + status, "platform.report " + status}, got); diff != "" {
 				t.Error(diff)
 			}
-			if got := s.log.lines("REPORT RequestId: "); !strings.HasSuffix(got[0],
+			if got := s.printed(1, "REPORT RequestId: "); !strings.HasSuffix(got[0],
 				"Status: error\tError Type: "+c.errorType+"\t") {
 				t.Errorf("REPORT %q", got)
 			}
@@ -98,14 +98,14 @@ func TestTimeout(t *testing.T) {
 		t.Errorf("got %s", result.Payload)
 	}
 	s.settle()
-	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 1 || got[0] != "timeout within-2s=true" {
+	if got := s.printed(1, "[ext] SHUTDOWN "); len(got) != 1 || got[0] != "timeout within-2s=true" {
 		t.Errorf("SHUTDOWN: %q", got)
 	}
 	if got := s.invoke(`{"Read":"/tmp/kept"}`); string(got.Payload) != `"yes\u003cnil\u003e"` {
 		t.Errorf("/tmp after the reset: %s", got.Payload)
 	}
 	s.stop()
-	if got := s.log.lines("[ext] registered 200"); len(got) != 2 || got[0] == got[1] { // with the identifier
+	if got := s.printed(2, "[ext] registered 200"); len(got) != 2 || got[0] == got[1] { // with the identifier
 		t.Errorf("registered %q", got)
 	}
 	want2 := []string{
@@ -117,7 +117,7 @@ func TestTimeout(t *testing.T) {
 	if diff := cmp.Diff(want2, got); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.log.lines("REPORT RequestId: "); !strings.HasSuffix(got[0], "Status: timeout\t") {
+	if got := s.printed(1, "REPORT RequestId: "); !strings.HasSuffix(got[0], "Status: timeout\t") {
 		t.Errorf("REPORT %q", got)
 	}
 }
@@ -135,7 +135,7 @@ func TestExtensionTimeout(t *testing.T) {
 	if diff := cmp.Diff([]string{"platform.runtimeDone success", "platform.report timeout"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 1 || got[0] != "timeout within-2s=true" {
+	if got := s.printed(1, "[ext] SHUTDOWN "); len(got) != 1 || got[0] != "timeout within-2s=true" {
 		t.Errorf("SHUTDOWN: %q", got)
 	}
 }
@@ -198,7 +198,7 @@ func TestInitLimit(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 2 || got[0] != "timeout within-2s=true" {
+	if got := s.printed(2, "[ext] SHUTDOWN "); len(got) != 2 || got[0] != "timeout within-2s=true" {
 		t.Errorf("SHUTDOWN: %q", got)
 	}
 	if report := s.recorder.Reports()[0]; report.Init != 0 {
@@ -242,7 +242,7 @@ func TestAwaitedForever(t *testing.T) {
 				t.Errorf("got %s", result.Payload)
 			}
 			s.settle()
-			if got := s.log.lines("INIT_REPORT "); len(got) != 2 || !strings.Contains(got[0], "Phase: init\tStatus: timeout") {
+			if got := s.printed(2, "INIT_REPORT "); len(got) != 2 || !strings.Contains(got[0], "Phase: init\tStatus: timeout") {
 				t.Errorf("INIT_REPORT %q", got)
 			}
 			if got := slices.DeleteFunc(s.recorder.ProcessEnds(), func(e ProcessEnd) bool {

@@ -57,7 +57,7 @@ func TestSDK(t *testing.T) {
 		t.Errorf("event: %v", err)
 	}
 	s.settle()
-	if got := s.log.lines("event"); len(got) != 1 {
+	if got := s.printed(1, "event"); len(got) != 1 {
 		t.Errorf("the event ran %d times", len(got))
 	}
 	_, err = sdk.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("nope")})
@@ -147,7 +147,7 @@ func TestConcurrency(t *testing.T) {
 				hosts[host], ports[port] = true, true
 			}
 			s.settle()
-			if got := s.log.lines("queued"); len(got) != 1 {
+			if got := s.printed(1, "queued"); len(got) != 1 {
 				t.Errorf("the event ran %d times", len(got))
 			}
 			for _, r := range s.recorder.Reports() {

@@ -99,7 +99,7 @@ func TestIdleTimeout(t *testing.T) {
 	s := play(t, extension("ext", ""), change(func(c *Config, _ *Function) { c.IdleTimeout = 50 * time.Millisecond }))
 	s.invoke(`{}`)
 	s.eventually("spindown", func() bool { return len(s.recorder.ProcessEnds()) == 2 })
-	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 1 || !strings.HasPrefix(got[0], "spindown") {
+	if got := s.printed(1, "[ext] SHUTDOWN "); len(got) != 1 || !strings.HasPrefix(got[0], "spindown") {
 		t.Errorf("SHUTDOWN: %q", got)
 	}
 	s.invoke(`{}`)
@@ -117,7 +117,7 @@ func TestIdleTimeoutWithoutInvocation(t *testing.T) {
 		f.Warm, c.Freeze, c.IdleTimeout = 1, true, 50*time.Millisecond
 	}))
 	s.eventually("spindown", func() bool { return len(s.recorder.ProcessEnds()) == 2 })
-	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 1 || got[0] != "spindown within-2s=true" {
+	if got := s.printed(1, "[ext] SHUTDOWN "); len(got) != 1 || got[0] != "spindown within-2s=true" {
 		t.Errorf("SHUTDOWN: %q", got)
 	}
 }
