@@ -149,8 +149,7 @@ func TestManagedRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, onInstances(1), extension("ext", c.plan))
-			s.eventually("the answer", func() bool { return len(s.log.lines("[ext] subscribed ")) == 1 })
-			if got := s.log.lines("[ext] subscribed ")[0]; !strings.HasPrefix(got, c.want) {
+			if got := s.printed(1, "[ext] subscribed ")[0]; !strings.HasPrefix(got, c.want) {
 				t.Errorf("got %s", got)
 			}
 		})
@@ -171,8 +170,7 @@ func TestManagedTimeout(t *testing.T) {
 		t.Errorf("got %s", got.Payload)
 	}
 	s.open <- struct{}{}
-	s.eventually("the late answer", func() bool { return len(s.log.lines("function: /runtime/")) == 1 })
-	if got := s.log.lines("function: /runtime/")[0]; !strings.HasSuffix(got,
+	if got := s.printed(1, "function: /runtime/")[0]; !strings.HasSuffix(got,
 		`/response answered 410 {"errorMessage":"Invoke timeout","errorType":"InvokeTimeout"}`) {
 		t.Errorf("late answer: %s", got)
 	}
@@ -255,7 +253,7 @@ func TestManagedCrash(t *testing.T) {
 			if got := s.log.lines("[other] SHUTDOWN "); len(got) != 1 || got[0] != "failure within-2s=true" {
 				t.Errorf("SHUTDOWN: %q", got)
 			}
-			if got := s.log.lines("[other] registered 200 "); len(got) != 2 {
+			if got := s.printed(2, "[other] registered 200 "); len(got) != 2 {
 				t.Errorf("no other environment was made: %q", got)
 			}
 			s.invoke(`{}`)
@@ -274,7 +272,7 @@ func TestManagedIdleCrash(t *testing.T) {
 	url, open := door(t)
 	s := play(t, onInstances(1), extension("ext", `{"Events":["SHUTDOWN"],"ExitGate":"`+url+`"}`))
 	open()
-	s.eventually("another environment", func() bool { return len(s.log.lines("[ext] registered 200 ")) == 2 })
+	s.printed(2, "[ext] registered 200 ")
 	s.settle()
 	s.invoke(`{}`)
 }
@@ -290,7 +288,7 @@ func TestManagedInitFailsLater(t *testing.T) {
 	s.invoke(`{"Write":"` + filepath.Join(shared, "broken") + `=yes"}`)
 	s.settle()
 	open()
-	s.eventually("the failed Init", func() bool { return len(s.log.lines("function: broken")) == 1 })
+	s.printed(1, "function: broken")
 	s.settle()
 	if got := s.invoke(`{}`); !strings.Contains(string(got.Payload), "Runtime.ExitError") {
 		t.Errorf("got %s", got.Payload)
@@ -344,7 +342,7 @@ func TestManagedVariables(t *testing.T) {
 	if err := json.Unmarshal(s.invoke(`{"Env":true}`).Payload, &runtime); err != nil {
 		t.Fatal(err)
 	}
-	extension := strings.Fields(s.log.lines("[ext] env ")[0])
+	extension := strings.Fields(s.printed(1, "[ext] env ")[0])
 	for variable, visible := range map[string]bool{
 		"AWS_LAMBDA_INITIALIZATION_TYPE=lambda-managed-instances": true,
 		"AWS_LAMBDA_LOG_FORMAT=JSON":                              true,
@@ -375,8 +373,7 @@ func TestManagedErrors(t *testing.T) {
 		!strings.Contains(string(got.Payload), `exceeded maximum allowed payload size (1048576 bytes).`) {
 		t.Errorf("got %.200s", got.Payload)
 	}
-	s.eventually("the refusal", func() bool { return len(s.log.lines("function: /runtime/")) == 1 })
-	if got := s.log.lines("function: /runtime/")[0]; !strings.Contains(got, "/error answered 413 ") {
+	if got := s.printed(1, "function: /runtime/")[0]; !strings.Contains(got, "/error answered 413 ") {
 		t.Errorf("got %s", got)
 	}
 	s.settle()

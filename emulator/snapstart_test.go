@@ -176,7 +176,7 @@ func TestSnapshotsOfEachEnvironment(t *testing.T) {
 			t.Errorf("report %+v", r)
 		}
 	}
-	if got := s.log.lines(`function: restored 200 `); len(got) != 2 {
+	if got := s.printed(2, `function: restored 200 `); len(got) != 2 {
 		t.Errorf("restored: %q", got)
 	}
 }
@@ -261,7 +261,7 @@ func TestEventAfterFailedRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.settle()
-	if got := s.log.lines("event"); len(got) != 1 {
+	if got := s.printed(1, "event"); len(got) != 1 {
 		t.Errorf("the event ran %d times", len(got))
 	}
 }
@@ -329,7 +329,7 @@ func TestSnapStartCredentials(t *testing.T) {
 	if err := json.Unmarshal(s.invoke(`{"Env":true}`).Payload, &runtime); err != nil {
 		t.Fatal(err)
 	}
-	extension := strings.Fields(s.log.lines("[ext] env ")[0])
+	extension := strings.Fields(s.printed(1, "[ext] env ")[0])
 	for who, variables := range map[string][]string{"function": runtime, "extension": extension} {
 		var url, token string
 		for _, v := range variables {
@@ -362,7 +362,8 @@ func checkCredentials(t *testing.T, url, token string) {
 		!got.CanExpire || !got.Expires.After(time.Now()) {
 		t.Errorf("credentials: %+v, %v", got, err)
 	}
-	if got, err := ask("wrong"); err == nil || !strings.Contains(err.Error(), "cannot get credentials for the provided token") {
+	const refusal = "cannot get credentials for the provided token"
+	if got, err := ask("wrong"); err == nil || !strings.Contains(err.Error(), refusal) {
 		t.Errorf("with a wrong token: %+v, %v", got, err)
 	}
 }
