@@ -8,11 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The members of what the platform sends, from AWS's documentation and not from
-// the emulator's code. After the colon: string, integer or double, or one fixed
-// value; "?" is a member that may be absent. No others may come.
+// the emulator's code. After the colon: string, time, integer or double, or one
+// fixed value; "?" is a member that may be absent. No others may come.
 var (
 	apiShapes = map[string]string{
 		"register": `functionName:"shop" functionVersion:"$LATEST" handler:string`, // accountId only on request
@@ -48,7 +49,7 @@ var (
 
 const (
 	traceMembers  = `tracing.type?:"X-Amzn-Trace-Id" tracing.value?:string tracing.spanId?:string `
-	spanMembers   = `spans[].name?:string spans[].start?:string spans[].durationMs?:double `
+	spanMembers   = `spans[].name?:string spans[].start?:time spans[].durationMs?:double `
 	reportMetrics = `metrics.durationMs:double metrics.billedDurationMs:integer metrics.memorySizeMB:integer
 		metrics.maxMemoryUsedMB:integer metrics.initDurationMs?:double `
 )
@@ -110,10 +111,18 @@ func fits(value any, want string) bool {
 	switch want {
 	case "string":
 		return isText && text != ""
+	case "time":
+		return isText && isTime(text)
 	case "integer":
 		return isNumber && !strings.ContainsAny(number.String(), ".eE")
 	case "double":
 		return isNumber
 	}
 	return isText && fmt.Sprintf("%q", text) == want
+}
+
+// isTime tells whether the text is a time as the platform writes it.
+func isTime(text string) bool {
+	_, err := time.Parse("2006-01-02T15:04:05.000Z", text)
+	return err == nil
 }
