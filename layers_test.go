@@ -76,7 +76,7 @@ var layers = []row{
 	{prefix: "cmd/slipstream", project: []string{"emulator", "demo", "deploy"}},
 	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
 
-	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects"}, tests: []string{"test/servers"}},
+	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "bench/figure"},
 	{prefix: "bench/lines"},

@@ -1,10 +1,13 @@
-// Command function is what bench/edge measures with: a function that writes as
-// many lines as its event says.
+// Command function is what bench measures with: a function that writes as many
+// lines as its event says, and ends as it says.
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
@@ -13,15 +16,43 @@ import (
 
 // event says what to write in one invocation.
 type event struct {
-	ID    int `json:"id"`    // of the invocation, part of each line's number
-	Lines int `json:"lines"` // how many
+	ID      int    `json:"id"`       // of the invocation, part of each line's number
+	Lines   int    `json:"lines"`    // how many
+	Parts   int    `json:"parts"`    // in which they are written, one if 0
+	PauseMs int    `json:"pause_ms"` // after each part
+	End     string `json:"end"`      // "", "exit" or "hang"
 }
 
 func main() { lambda.Start(handle) }
 
 func handle(_ context.Context, e event) (string, error) {
-	if err := lines.Write(os.Stdout, e.ID, e.Lines); err != nil {
+	if err := write(e); err != nil {
 		return "", err
 	}
+	switch e.End {
+	case "exit":
+		os.Exit(3)
+	case "hang":
+		select {}
+	}
 	return "ok", nil
+}
+
+// write writes the lines, in parts if there is more than one.
+func write(e event) error {
+	if e.Parts < 2 {
+		return lines.Write(os.Stdout, e.ID, e.Lines)
+	}
+	var text bytes.Buffer
+	if err := lines.Write(&text, e.ID, e.Lines); err != nil {
+		return err
+	}
+	all := slices.Collect(bytes.Lines(text.Bytes()))
+	for part := range slices.Chunk(all, (len(all)+e.Parts-1)/e.Parts) {
+		if _, err := os.Stdout.Write(slices.Concat(part...)); err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(e.PauseMs) * time.Millisecond)
+	}
+	return nil
 }

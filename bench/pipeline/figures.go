@@ -11,11 +11,7 @@ import (
 // extension's whole life, its start included.
 func Figures(s Scenario, place string, runs []Result) []figure.Figure {
 	of := column(s, place, runs)
-	lost := of("lines_lost", "lines", func(r Result) float64 { return float64(r.Lost) })
-	doubled := of("lines_doubled", "lines", func(r Result) float64 { return float64(r.Doubled) })
-	// No median for these: one bad run is a bug.
-	lost.Value, doubled.Value = lost.Max, doubled.Max
-	figures := append([]figure.Figure{lost, doubled}, Costs(s, place, runs)...)
+	figures := append(Losses(s, place, runs), Costs(s, place, runs)...)
 	figures = append(figures, of("bytes_per_1000_lines", "kB", func(r Result) float64 {
 		return float64(r.ObjectBytes) / 1000 / s.thousands()
 	}))
@@ -39,14 +35,29 @@ func Costs(s Scenario, place string, runs []Result) []figure.Figure {
 	if s.Invocations == 1 {
 		return figures
 	}
+	return append(figures, Added(s, place, runs)...)
+}
+
+// Added makes the figures of the time added alone.
+func Added(s Scenario, place string, runs []Result) []figure.Figure {
 	var added []float64
 	for _, r := range runs {
-		for _, d := range r.Added {
-			added = append(added, milliseconds(d))
+		for _, report := range r.Reports {
+			added = append(added, milliseconds(report.ExtensionOverhead))
 		}
 	}
 	name := s.Name + "/" + place + "/added_p"
-	return append(figures, figure.Quantile(name+"50", "ms", 0.5, added), figure.Quantile(name+"99", "ms", 0.99, added))
+	return []figure.Figure{figure.Quantile(name+"50", "ms", 0.5, added), figure.Quantile(name+"99", "ms", 0.99, added)}
+}
+
+// Losses makes the figures that must be nothing. They are no medians: one bad
+// run is a bug.
+func Losses(s Scenario, place string, runs []Result) []figure.Figure {
+	of := column(s, place, runs)
+	lost := of("lines_lost", "lines", func(r Result) float64 { return float64(r.Lost) })
+	doubled := of("lines_doubled", "lines", func(r Result) float64 { return float64(r.Doubled) })
+	lost.Value, doubled.Value = lost.Max, doubled.Max
+	return []figure.Figure{lost, doubled}
 }
 
 // column makes a figure of one value of each run.

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,10 @@ type Scenario struct {
 	Invocations int
 	Lines       int // in each, of about 200 bytes
 	Freeze      bool
+	MemoryMB    int                        // of the function, which gives its share of the CPU; 0 for one whole core
+	Timeout     time.Duration              // of an invocation; 0 for a generous one
+	Cold        bool                       // Init comes with the first invocation, not before
+	Before      func(invocation int) error // called before each invocation, counted from 0; may be nil
 }
 
 // Scenarios are those of the README: the everyday one, and the burst.
@@ -37,11 +42,12 @@ func Scenarios() []Scenario {
 	}
 }
 
-// memoryMB is one whole core: less would measure the CPU quota.
-const memoryMB = 1769
+// wholeCore is the memory that comes with one: less would measure the CPU quota.
+const wholeCore = 1769
 
-// timeout is generous: a busy machine must not look like a lost line.
-const timeout = 2 * time.Minute
+// generous is an invocation's timeout: a busy machine must not look like a lost
+// line.
+const generous = 2 * time.Minute
 
 // Place is a destination that can be read back.
 type Place interface {
@@ -55,9 +61,9 @@ type Result struct {
 	ObjectBytes   int64 // of all objects, as they lie there
 	TextBytes     int64 // of the lines, as the function wrote them
 	CPU           time.Duration
-	PeakMemory    int64           // bytes, of the extension alone
-	Elapsed       time.Duration   // from the first event until the extension has delivered all and ended
-	Added         []time.Duration // for each invocation, after the runtime was done
+	PeakMemory    int64             // bytes, of the extension alone
+	Elapsed       time.Duration     // from the first event until the extension has delivered all and ended
+	Reports       []emulator.Report // one for each invocation, in order
 }
 
 // Programs are the binaries of a run. Empty is an extension that does nothing,
@@ -115,7 +121,7 @@ func run(ctx context.Context, s Scenario, function, extension string, config emu
 			if began.IsZero() {
 				began = report.Start
 			}
-			r.Added = append(r.Added, report.ExtensionOverhead)
+			r.Reports = append(r.Reports, report)
 		},
 		ProcessEnd: func(end emulator.ProcessEnd) {
 			mu.Lock()
@@ -126,10 +132,14 @@ func run(ctx context.Context, s Scenario, function, extension string, config emu
 		},
 	}
 	config.Freeze = s.Freeze
-	config.Functions = []emulator.Function{{
+	f := emulator.Function{
 		Name: "bench", Command: []string{function}, Extensions: []string{extension}, Env: env,
-		MemoryMB: memoryMB, Timeout: timeout, Warm: 1,
-	}}
+		MemoryMB: cmp.Or(s.MemoryMB, wholeCore), Timeout: cmp.Or(s.Timeout, generous),
+	}
+	if !s.Cold {
+		f.Warm = 1
+	}
+	config.Functions = []emulator.Function{f}
 	watcher := memory.Watch(filepath.Base(extension))
 	err = play(ctx, config, s)
 	mu.Lock()
@@ -148,6 +158,11 @@ func play(ctx context.Context, config emulator.Config, s Scenario) error {
 		return err
 	}
 	for i := range s.Invocations {
+		if s.Before != nil {
+			if err = s.Before(i); err != nil {
+				break
+			}
+		}
 		event := fmt.Appendf(nil, `{"id":%d,"lines":%d}`, i+1, s.Lines)
 		var result emulator.Result
 		if result, err = client.Invoke(ctx, running, "bench", event); err != nil {

@@ -141,7 +141,8 @@ func (p *Pacer) Decide(now time.Time, sent bool) Decision {
 		d.At = earlier(end, p.urgentAt(now))
 	case !p.flushed:
 		p.flushed, d.Flush = true, true
-		p.until = earlier(now.Add(p.pace.Hold), end)
+		// The word of the runtime's end comes late: up to SLIPSTREAM_TELEMETRY_TIMEOUT_MS.
+		p.until = earlier(earlier(p.now.done, now).Add(p.pace.Hold), end)
 		d.At = p.until
 		if !now.Before(p.until) {
 			d.Next, d.HeldLong = true, true

@@ -53,8 +53,8 @@ func TestPacer(t *testing.T) {
 		"end holds until everything is sent": {with(End), []beat{
 			{at: 1, what: "invoke", id: "a", again: 10.5},
 			{at: 2, what: "look", again: 10.5},
-			{at: 3, what: "done", id: "a", doneAt: 2.98, unsent: true, flush: true, again: 3.25},
-			{at: 3.1, what: "look", unsent: true, again: 3.25},
+			{at: 3, what: "done", id: "a", doneAt: 2.98, unsent: true, flush: true, again: 3.23},
+			{at: 3.1, what: "look", unsent: true, again: 3.23},
 			{at: 3.15, what: "look", next: true},
 			{at: 3.2, what: "look"},
 		}},
@@ -62,6 +62,14 @@ func TestPacer(t *testing.T) {
 			{at: 1, what: "invoke", id: "a", again: 10.5},
 			{at: 3, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.25},
 			{at: 3.25, what: "look", unsent: true, next: true, long: true},
+		}},
+		"a hold begins with the runtime's end, however late that is known": {with(End), []beat{
+			{at: 1, what: "invoke", id: "a", again: 10.5},
+			{at: 3.1, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.25},
+			{at: 4, what: "invoke", id: "b", again: 13.5},
+			{at: 5.3, what: "done", id: "b", doneAt: 5, unsent: true, next: true, flush: true, long: true},
+			{at: 6, what: "invoke", id: "c", again: 15.5},
+			{at: 6.1, what: "done", id: "c", doneAt: 9, unsent: true, flush: true, again: 6.35}, // another clock
 		}},
 		"a hold never reaches the deadline": {with(End), []beat{
 			{at: 0, what: "invoke", id: "a", deadline: 3, again: 2.5},

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,7 +30,10 @@ type Trouble struct {
 type Proxy struct {
 	Endpoint string // http://127.0.0.1:port
 
+	pass http.Handler
+
 	mu      sync.Mutex
+	server  *httptest.Server // nil while nothing listens
 	trouble func(request int) Trouble
 	seen    int
 }
@@ -37,22 +41,64 @@ type Proxy struct {
 // StartProxy stands before the server at endpoint. It ends with the test.
 func StartProxy(t *testing.T, endpoint string) *Proxy {
 	t.Helper()
-	target, err := url.Parse(endpoint)
+	p, err := NewProxy(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{}
-	pass := &httputil.ReverseProxy{
+	t.Cleanup(p.Close)
+	return p
+}
+
+// NewProxy is StartProxy for a program without a test; Close ends it.
+func NewProxy(endpoint string) (*Proxy, error) {
+	target, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("stand before %s: %w", endpoint, err)
+	}
+	p := &Proxy{pass: &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host // it is signed
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("stand before %s: %w", endpoint, err)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, pass) }))
-	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	p.Endpoint = server.URL
-	return p
+	p.Endpoint = "http://" + listener.Addr().String()
+	p.serve(listener)
+	return p, nil
+}
+
+// serve answers what comes in at the listener.
+func (p *Proxy) serve(listener net.Listener) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(p.answer)}}
+	p.server.Start()
+}
+
+// Close ends it: from now on connections are refused.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	server := p.server
+	p.server = nil
+	p.mu.Unlock()
+	if server != nil {
+		server.CloseClientConnections()
+		server.Close()
+	}
+}
+
+// Open listens again, at the same address as before Close.
+func (p *Proxy) Open() error {
+	listener, err := net.Listen("tcp", p.Endpoint[len("http://"):])
+	if err != nil {
+		return fmt.Errorf("open the proxy again: %w", err)
+	}
+	p.serve(listener)
+	return nil
 }
 
 // Make sets what happens to each request from now on, by its number from 0; nil
@@ -81,7 +127,8 @@ func (p *Proxy) next() Trouble {
 	return p.trouble(p.seen - 1)
 }
 
-func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+// answer does to one request what the trouble says.
+func (p *Proxy) answer(w http.ResponseWriter, r *http.Request) {
 	trouble := p.next()
 	if trouble.Wait > 0 {
 		select {
@@ -103,14 +150,14 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, pass http.Handler)
 		}
 		w.WriteHeader(trouble.Status)
 	case trouble.Forget, trouble.Truncate:
-		pass.ServeHTTP(httptest.NewRecorder(), r)
+		p.pass.ServeHTTP(httptest.NewRecorder(), r)
 		if trouble.Truncate {
 			cut(w, "HTTP/1.1 200 OK\r\nContent-Le")
 			return
 		}
 		cut(w, "")
 	default:
-		pass.ServeHTTP(w, r)
+		p.pass.ServeHTTP(w, r)
 	}
 }
 

@@ -1,0 +1,241 @@
+package ending
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"slipstream/bench/pipeline"
+	"slipstream/demo/objects"
+	"slipstream/emulator"
+	"slipstream/emulator/client"
+	"slipstream/emulator/fault"
+	"slipstream/test/servers"
+)
+
+// What an invocation looks like: its lines come in parts, so that the platform
+// posts some of them while it goes on.
+const (
+	linesEach = 200
+	parts     = 5
+	pauseMs   = 15
+	timeout   = 400 * time.Millisecond
+	// longest is how late into an invocation a process is killed: mostly before its
+	// end, sometimes never.
+	longest = 100 * time.Millisecond
+	// triesEach bounds the invocations that an environment needs for one end.
+	triesEach = 20
+	// idsEach keeps the environments' invocation numbers apart.
+	idsEach = 10_000
+	// keptLog bounds what is kept of an environment's log.
+	keptLog = 64 << 10
+)
+
+// circumstance is how an environment's lines are delivered.
+type circumstance struct {
+	name    string
+	options string // of the destination
+	trouble func(*rand.Rand) servers.Trouble
+	outage  bool // nothing listens during the first half of the ends
+}
+
+// often closes a batch two or three times in an invocation.
+const often = "&batch_bytes=16384"
+
+var circumstances = []circumstance{
+	{name: "all is held until SHUTDOWN", trouble: slow},
+	{name: "something is always being sent", options: often, trouble: slow},
+	{name: "sends fail", options: often, trouble: failing},
+	{name: "an outage", options: often, trouble: slow, outage: true},
+}
+
+func slow(*rand.Rand) servers.Trouble { return servers.Trouble{Wait: 5 * time.Millisecond} }
+
+func failing(random *rand.Rand) servers.Trouble {
+	troubles := []servers.Trouble{{}, {}, {}, {Wait: 50 * time.Millisecond}, {Reset: true}, {Status: 503}, {Forget: true},
+		{Truncate: true}}
+	return troubles[random.IntN(len(troubles))]
+}
+
+// environment is one execution environment, from its first Init to its spindown.
+type environment struct {
+	circumstance
+	number   int
+	programs pipeline.Programs
+	bucket   *objects.Bucket
+	random   *rand.Rand
+	log      log
+	reported chan bool // of each invocation, whether it was a success
+
+	mu    sync.Mutex
+	taken map[line]int
+	ends  map[string]int
+	story []string // each end, in order
+}
+
+// play lets the environment's processes end so many times, and spins it down.
+func (e *environment) play(ctx context.Context, ends int) error {
+	variables := maps.Clone(e.bucket.Variables())
+	proxy, err := servers.NewProxy(variables["AWS_ENDPOINT_URL_S3"])
+	if err != nil {
+		return err
+	}
+	defer proxy.Close()
+	variables["AWS_ENDPOINT_URL_S3"] = proxy.Endpoint
+	variables["SLIPSTREAM_DESTINATIONS"] = e.bucket.URL() + e.options
+	variables["SLIPSTREAM_TELEMETRY_TIMEOUT_MS"] = "25"
+	troubles := rand.New(rand.NewPCG(e.random.Uint64(), 0))
+	proxy.Make(func(int) servers.Trouble { return e.trouble(troubles) })
+	if e.outage {
+		proxy.Close()
+	}
+	rules, events, err := e.invocations(ends * triesEach)
+	if err != nil {
+		return err
+	}
+	lambda, err := emulator.Start(ctx, emulator.Config{
+		Freeze: true, Faults: rules, LogWriter: &e.log,
+		Observe: emulator.Observe{Delivery: e.delivery, Report: e.report},
+		Functions: []emulator.Function{{Name: "bench", Command: []string{e.programs.Function},
+			Extensions: []string{e.programs.Extension}, Env: variables, MemoryMB: 1769, Timeout: timeout}},
+	})
+	if err != nil {
+		return err
+	}
+	err = e.invoke(ctx, lambda, proxy, events, ends)
+	if problem := lambda.Shutdown(ctx); err == nil {
+		err = problem
+	}
+	return err
+}
+
+// invoke goes through the events until the processes have ended often enough,
+// and on until an invocation is a success: somebody must be there to deliver what
+// the last end has left. An outage is over after half of the ends.
+func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy *servers.Proxy, events [][]byte,
+	ends int) error {
+	down, ended := e.outage, 0
+	for _, event := range events {
+		if _, err := client.Invoke(ctx, lambda, "bench", event); err != nil {
+			return err
+		}
+		well := true
+		select {
+		case well = <-e.reported:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !well {
+			ended++
+		}
+		if down && ended >= ends/2 {
+			if err := proxy.Open(); err != nil {
+				return err
+			}
+			down = false
+		}
+		if ended >= ends && well {
+			return nil
+		}
+	}
+	return fmt.Errorf("in %d invocations the processes ended %d times only, not %d", len(events), ended, ends)
+}
+
+// invocations are the events, and the faults that hit some of them.
+func (e *environment) invocations(n int) (rules []fault.Rule, events [][]byte, err error) {
+	for i := range n {
+		var kills []string
+		end := ""
+		switch e.random.IntN(8) {
+		case 0, 1:
+			kills = []string{"extension=" + filepath.Base(e.programs.Extension)}
+		case 2:
+			kills = []string{"function"}
+		case 3:
+			kills = []string{"extension=" + filepath.Base(e.programs.Extension), "function"}
+		case 4:
+			end = "hang"
+		case 5:
+			end = "exit"
+		}
+		after := time.Duration(1 + e.random.Int64N(int64(longest)))
+		for _, kill := range kills {
+			rule, err := fault.Parse(fmt.Sprintf("kill:%s,invoke=%d,after=%v", kill, i+1, after))
+			if err != nil {
+				return nil, nil, err
+			}
+			rules = append(rules, rule)
+		}
+		events = append(events, fmt.Appendf(nil, `{"id":%d,"lines":%d,"parts":%d,"pause_ms":%d,"end":%q}`,
+			(e.number+1)*idsEach+i, linesEach, parts, pauseMs, end))
+	}
+	return rules, events, nil
+}
+
+// delivery notes the lines that the extension has taken.
+func (e *environment) delivery(d emulator.Delivery) {
+	if d.Status != 200 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	count(e.taken, d.Body)
+}
+
+// report notes how an invocation ended.
+func (e *environment) report(r emulator.Report) {
+	if r.Status != "success" {
+		kind := r.Status
+		if r.ErrorType != "" {
+			kind = r.ErrorType
+		}
+		e.mu.Lock()
+		e.ends[kind]++
+		e.story = append(e.story, fmt.Sprintf("%s after %v", kind, r.RuntimeDuration.Round(time.Millisecond)))
+		e.mu.Unlock()
+	}
+	e.reported <- r.Status == "success"
+}
+
+// splitRecords gives the records of a post, which is a JSON array, or of an
+// object, which has one in each line.
+func splitRecords(body []byte) [][]byte {
+	var records []json.RawMessage
+	if len(body) == 0 || body[0] != '[' || json.Unmarshal(body, &records) != nil {
+		return bytes.SplitAfter(body, []byte("\n"))
+	}
+	texts := make([][]byte, len(records))
+	for i, r := range records {
+		texts[i] = r
+	}
+	return texts
+}
+
+// log keeps what the platform and the extension say, without the function's
+// lines.
+type log struct {
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !bytes.Contains(p, []byte(" line ")) && l.said.Len() < keptLog {
+		l.said.Write(p)
+	}
+	return len(p), nil
+}
+
+func (l *log) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.TrimSpace(l.said.String())
+}
