@@ -53,6 +53,7 @@ type edge struct {
 	frozen  bool // in a snapshot: the environment has no identity of its own yet
 	pacer   flush.Pacer
 	ending  flush.Ending
+	noRoom  bool // a request waits for memory
 	over    bool // nothing is taken any more
 	intake  intakeCount
 	now     time.Time // of the request that is being decoded
@@ -313,6 +314,7 @@ func (e *edge) restored(now time.Time) {
 func (e *edge) makeRoom(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, roomWait)
 	defer cancel()
+	defer e.stuck(false)
 	for _, l := range e.lanes {
 		for {
 			full, failing := l.full()
@@ -323,7 +325,7 @@ func (e *edge) makeRoom(ctx context.Context) bool {
 				l.dropOldest()
 				break
 			}
-			e.stuck()
+			e.stuck(true)
 			select {
 			case <-l.room:
 			case <-ctx.Done():
@@ -334,12 +336,16 @@ func (e *edge) makeRoom(ctx context.Context) bool {
 	return true
 }
 
-// stuck ends the wait for a runtimeDone: it may be what there is no room for.
-func (e *edge) stuck() {
+// stuck takes note of whether a request waits for memory. No invocation is held
+// meanwhile: what a hold waits for may be in that request.
+func (e *edge) stuck(noRoom bool) {
 	e.mu.Lock()
-	e.pacer.Lost()
-	e.mu.Unlock()
-	signal(e.changed)
+	defer e.mu.Unlock()
+	e.noRoom = noRoom
+	if noRoom {
+		e.pacer.Lost()
+		signal(e.changed)
+	}
 }
 
 // finish waits for the records that the platform still owes, bounded, and then

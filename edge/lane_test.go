@@ -249,6 +249,27 @@ func TestLaneAtShutdownWithAHangingTry(t *testing.T) {
 	})
 }
 
+func TestLaneTriesNothingAfterTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &scripted{answer: func(try int, _ context.Context) error {
+			if try > 100 {
+				time.Sleep(time.Hour) // or a lane that tries again at once would do so for ever
+			}
+			return errors.New("refused")
+		}}
+		l := startLane(flush.Limits{}, 1<<20, to)
+		l.put("one")
+		l.finish(time.Now(), time.Now().Add(500*time.Millisecond))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(to.tries); n < 2 || n > 100 {
+			t.Errorf("%d tries within half a second", n)
+		}
+		l.stop()
+		<-l.drained
+	})
+}
+
 func TestLaneTryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &scripted{answer: func(try int, ctx context.Context) error {

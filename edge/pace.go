@@ -19,7 +19,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.mu.Lock()
 	e.restored(now)
 	e.ending.Invoked(event.RequestID)
-	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering)
+	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering && !e.noRoom)
 	e.mu.Unlock()
 	next := e.decide(time.Now()).Next
 	signal(e.changed) // keepPace has a new time to look at

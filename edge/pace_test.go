@@ -68,3 +68,19 @@ func TestAFullBufferHoldsNoInvocation(t *testing.T) {
 		time.Sleep(roomWait)
 	})
 }
+
+// The INVOKE comes while such a request is already waiting.
+func TestAFullBufferHoldsNoLaterInvocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := holding(t, &scripted{})
+		e.lanes[0].mu.Lock()
+		e.lanes[0].held = 1 << 20
+		e.lanes[0].mu.Unlock()
+		go e.makeRoom(context.Background())
+		time.Sleep(time.Millisecond)
+		if got := held(e, func() {}); got != -time.Second {
+			t.Errorf("held for %v", got+time.Second)
+		}
+		time.Sleep(roomWait)
+	})
+}

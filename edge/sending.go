@@ -68,7 +68,7 @@ func (l *lane) next(now time.Time) (c *closed, at time.Time, end bool) {
 		return nil, at, l.open == nil && !l.hurry.IsZero()
 	}
 	i := slices.IndexFunc(l.queue, (*closed).ready)
-	if i < 0 {
+	if i < 0 || !l.hurry.IsZero() && !now.Before(l.hurry) { // after SHUTDOWN's time no try can end well
 		return nil, at, false
 	}
 	ok, retry := l.breaker.Allow(now)

@@ -23,7 +23,6 @@ type backend struct {
 	mine *laneLife
 	name string
 	mood func() mood
-	dice dice // guarded by w.mu
 }
 
 // verdict is what is to become of one send.
@@ -37,42 +36,47 @@ type verdict struct {
 	dies     bool // if a freeze comes, the connection does not survive it
 }
 
-// decide draws a verdict. A backend that has taken a batch knows it again.
+// decide draws a verdict, which depends on the batch and the number of the try
+// alone: sends at the same time may come in any order. A backend that has taken
+// a batch knows it again.
 func (b *backend) decide(batch *destination.Batch) verdict {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
-	v := b.draw(batch.Records)
+	known := b.lane.batches[batch.ID]
+	known.tries++
+	d := newDice(b.lane.plan.dice ^ uint64(b.l.number)<<48 ^ batch.Sequence<<24 ^ known.tries)
+	v := b.draw(d, batch.Records)
 	if b.lane.taken[batch.ID] && v.rejected > 0 {
 		return verdict{mood: v.mood, takes: true}
 	}
 	return v
 }
 
-func (b *backend) draw(records int) verdict {
+func (b *backend) draw(d dice, records int) verdict {
 	m := b.mood()
-	v := verdict{mood: m, dies: b.dice.chance(30)}
+	v := verdict{mood: m, dies: d.chance(30)}
 	if m == flaky {
-		switch b.dice.IntN(8) {
+		switch d.IntN(8) {
 		case 0: // the answer is lost
-			return verdict{mood: m, after: b.dice.between(0, time.Second), takes: true, fails: true}
+			return verdict{mood: m, after: d.between(0, time.Second), takes: true, fails: true}
 		case 1:
-			return verdict{mood: m, takes: true, rejected: 1 + b.dice.IntN(records)}
+			return verdict{mood: m, takes: true, rejected: 1 + d.IntN(records)}
 		case 2:
 			return verdict{mood: m, rejected: records}
 		default:
-			m = pick(b.dice, fine, fine, slow, refusing, busy, hanging)
+			m = pick(d, fine, fine, slow, refusing, busy, hanging)
 		}
 	}
 	switch m {
 	case fine:
-		v.after, v.takes = b.dice.between(0, 5*time.Millisecond), true
+		v.after, v.takes = d.between(0, 5*time.Millisecond), true
 	case slow:
-		v.after, v.takes = b.dice.between(50*time.Millisecond, 3*time.Second), true
+		v.after, v.takes = d.between(50*time.Millisecond, 3*time.Second), true
 	case refusing:
 		v.fails = true
 	case busy:
-		v.after, v.fails = b.dice.between(0, 5*time.Millisecond), true
-		v.asks = pick(b.dice, 0, time.Second, 10*time.Second, 365*24*time.Hour)
+		v.after, v.fails = d.between(0, 5*time.Millisecond), true
+		v.asks = pick(d, 0, time.Second, 10*time.Second, 365*24*time.Hour)
 	case hanging:
 		v.after, v.fails = 1000*time.Hour, true
 	}
@@ -139,7 +143,7 @@ func (b *backend) arrived(batch *destination.Batch) []string {
 		if err != nil {
 			w.problem("%s: batch %s cannot be read: %v", b.name, batch.ID, err)
 		}
-		known = &content{bytes.Clone(batch.Body), lines}
+		known = &content{body: bytes.Clone(batch.Body), lines: lines}
 		w.mu.Lock()
 		b.lane.batches[batch.ID] = known
 		w.mu.Unlock()

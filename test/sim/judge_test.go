@@ -12,13 +12,13 @@ const memorySlack = 256<<10 + 2*hugeRecord
 // judge checks, after the end of a life, that its books agree with what the
 // platform and the destinations know.
 func (l *life) judge() {
-	if l.isKilled() {
-		return // SPOOL: what was owed has to come out of the next life, see judgeLane
-	}
 	l.w.logs.Lock()
 	accounts, refused := l.w.accounts, l.w.refused
 	l.w.accounts, l.w.refused = map[string]*account{}, 0
 	l.w.logs.Unlock()
+	if l.isKilled() {
+		return // SPOOL: what was owed has to come out of the next life, see judgeLane
+	}
 	lost := 0
 	for i, lane := range l.w.lanes {
 		a := accounts[lane.plan.name]
@@ -101,7 +101,7 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 // answers took a quarter of the time there was, or when there was less than half
 // a second.
 func (l *life) mayLose(mine *laneLife) bool {
-	left := l.deadline.Sub(l.shutdown)
+	left := l.deadline.Sub(later(l.shutdown, l.read))
 	return mine.denied || left < 500*time.Millisecond || mine.busy > left/4
 }
 

@@ -40,6 +40,7 @@ type lane struct {
 type content struct {
 	body  []byte
 	lines []string
+	tries uint64
 }
 
 // laneLife is a lane in one life of the edge.

@@ -201,7 +201,7 @@ func (l *life) judgeHold(at, read, runtimeDone, deadline time.Time, done *record
 		}
 		return
 	}
-	told := l.toldOf(done, runtimeDone)
+	told := l.toldOf(done, later(runtimeDone, read))
 	if told.IsZero() || at.Before(told) {
 		return
 	}
@@ -227,14 +227,14 @@ func (l *life) judgeHold(at, read, runtimeDone, deadline time.Time, done *record
 
 // toldOf is when the edge could know that the runtime is done: when the event
 // was first offered to it, or when it refused what went before.
-func (l *life) toldOf(done *record, runtimeDone time.Time) time.Time {
+func (l *life) toldOf(done *record, after time.Time) time.Time {
 	l.w.mu.Lock()
 	told := done.first
 	l.w.mu.Unlock()
 	l.post.mu.Lock()
 	defer l.post.mu.Unlock()
 	for _, at := range l.post.refusals {
-		if !at.Before(runtimeDone) && (told.IsZero() || at.Before(told)) {
+		if !at.Before(after) && (told.IsZero() || at.Before(told)) {
 			told = at
 		}
 	}
@@ -358,7 +358,7 @@ func (l *life) kill() {
 // open makes a destination for the edge.
 func (l *life) open(u *url.URL) (destination.Destination, error) {
 	for i, lane := range l.w.lanes {
-		b := &backend{w: l.w, l: l, lane: lane, mine: l.lanes[i], name: u.Host, dice: lane.plan.dice}
+		b := &backend{w: l.w, l: l, lane: lane, mine: l.lanes[i], name: u.Host}
 		switch u.Host {
 		case lane.plan.name:
 			b.mood = func() mood { return lane.plan.moodAt(l.w.stage) }

@@ -25,7 +25,7 @@ type lanePlan struct {
 	encoding string
 	fallback bool
 	weather  []weather // by stage
-	dice     dice
+	dice     uint64    // the seed of its verdicts
 }
 
 // weather is how a destination behaves for a number of stages: a stage is an
@@ -85,8 +85,8 @@ type line struct {
 
 // trouble is how often, in percent, the platform's posts go wrong.
 type trouble struct {
-	late, lost, torn, again, shuffled int
-	skew                              time.Duration // of the platform's clock
+	late, lost, torn, again, shuffled, lossy int
+	skew                                     time.Duration // of the platform's clock
 }
 
 // sizes of what the adversary asks for.
@@ -121,6 +121,7 @@ func draw(d dice) plan {
 	if !d.chance(30) {
 		t = trouble{late: pick(d, 0, 10, 50), lost: pick(d, 0, 5, 30), torn: pick(d, 0, 5, 20),
 			again: pick(d, 0, 10, 100), shuffled: pick(d, 0, 0, 20)}
+		t.lossy = pick(d, 0, 0, 0, 5)
 		t.skew = pick(d, 0, 0, 0, -time.Hour, -3*time.Millisecond, 3*time.Millisecond, time.Hour)
 	}
 	scale := pick(d, 20*time.Millisecond, time.Second, time.Minute, time.Hour)
@@ -161,7 +162,7 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 }
 
 func drawLane(d dice, i int, calm, pressure bool) lanePlan {
-	l := lanePlan{name: fmt.Sprintf("lane%d", i), encoding: "none", dice: d.split()}
+	l := lanePlan{name: fmt.Sprintf("lane%d", i), encoding: "none", dice: d.Uint64()}
 	if d.chance(4) {
 		l.encoding = "gzip"
 	}

@@ -94,7 +94,8 @@ func (p *post) emit(kind, request string, value func(token int) string) *record 
 	e := event{r, fmt.Sprintf(`{"time":%q,"type":%q,"record":`, at, kind), r.value}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bytes > heap && kind == "function" {
+	if kind == "function" && (p.bytes > heap || p.dice.chance(p.plan.lossy)) ||
+		kind == "platform.runtimeDone" && p.dice.chance(p.plan.lossy) {
 		p.lost++
 		return r
 	}
