@@ -6,11 +6,12 @@ SHELL     := bash
 .DEFAULT_GOAL := help
 BIN       := $(CURDIR)/.cache/bin
 FUZZTIME  ?= 10s
+SIMSEEDS  ?= 10000
 # Packages whose goroutines the race detector watches.
 RACE      ?= ./edge/... ./intake/... ./destination/... ./emulator/... ./test/...
 export CGO_ENABLED := 0
 
-.PHONY: help demo test test-go packages race fuzz lint bench figures build layer docs tools clean
+.PHONY: help demo test test-go packages race sim fuzz lint bench figures build layer docs tools clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -56,6 +57,9 @@ lint: $(BIN)/staticcheck ## gofmt, go vet and staticcheck; the architecture and 
 	@go vet ./...
 	@echo "== staticcheck ./..."
 	@$(BIN)/staticcheck ./...
+
+sim: ## the whole edge in virtual time against an adversary: SIMSEEDS (10000) seeds
+	go test -count=1 -timeout 60m -v -run '^TestSim$$' ./test/sim -seeds $(SIMSEEDS)
 
 fuzz: ## every Fuzz target for FUZZTIME (10s) each
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \

@@ -86,6 +86,8 @@ var layers = []row{
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
+	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
+	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
 }
 
 const (

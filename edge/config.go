@@ -38,7 +38,7 @@ type Config struct {
 	ForwardTags  bool
 	TagPrefix    string
 	ShutdownWait time.Duration // for the last records at SHUTDOWN
-	SpoolDir     string        // where undelivered records lie
+	SpoolDir     string        // where undelivered records lie, "" for memory only
 	SpoolBytes   int64         // bound of the spool, 0 for its own default
 	Strategy     flush.Strategy
 	MaxHold      time.Duration // of an invocation, after the runtime is done
@@ -63,6 +63,8 @@ type Outside struct {
 	Listen func(network, address string) (net.Listener, error)
 	// Open makes the destination of a URL whose scheme is not known.
 	Open func(*url.URL) (destination.Destination, error)
+	// Random is the jitter of the waits between tries, in [0, 1).
+	Random func() float64
 }
 
 // Function is what the environment says of the function.

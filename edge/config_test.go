@@ -28,7 +28,8 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
-		SelfMetrics: true, SpoolDir: "/tmp/slipstream", Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
+		SelfMetrics: true, SpoolDir: "/tmp/slipstream",
+		Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
 		TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
 		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
 	}

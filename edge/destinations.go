@@ -75,8 +75,9 @@ const continuousAge = time.Second
 // for messages, also with an error.
 func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
 	lane := laneConfig{
-		name: publicName(raw), hash: buffer.LaneHash(raw), encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
-		retryInterval: c.RetryInterval, pushers: c.pushers(),
+		name: publicName(raw), hash: buffer.LaneHash(raw),
+		encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
+		retryInterval: c.RetryInterval, pushers: c.pushers(), random: c.Outside.Random,
 		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
 	}
 	if c.Strategy == flush.Continuous {

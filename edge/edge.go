@@ -53,6 +53,7 @@ type edge struct {
 	frozen  bool // in a snapshot: the environment has no identity of its own yet
 	pacer   flush.Pacer
 	ending  flush.Ending
+	noRoom  bool // a request waits for memory
 	over    bool // nothing is taken any more
 	intake  intakeCount
 	now     time.Time // of the request that is being decoded
@@ -169,7 +170,10 @@ func newUUID() string {
 // cannot be one.
 func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
-	e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20)
+	e.pool = &buffer.Pool{}
+	if e.config.SpoolDir != "" {
+		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20)
+	}
 	sealer := &buffer.Sealer{}
 	for i, raw := range e.config.Destinations {
 		if slices.Contains(e.config.Destinations[:i], raw) {
@@ -310,6 +314,7 @@ func (e *edge) restored(now time.Time) {
 func (e *edge) makeRoom(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, roomWait)
 	defer cancel()
+	defer e.stuck(false)
 	for _, l := range e.lanes {
 		for {
 			full, failing := l.full()
@@ -320,6 +325,7 @@ func (e *edge) makeRoom(ctx context.Context) bool {
 				l.dropOldest()
 				break
 			}
+			e.stuck(true)
 			select {
 			case <-l.room:
 			case <-ctx.Done():
@@ -328,6 +334,18 @@ func (e *edge) makeRoom(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// stuck takes note of whether a request waits for memory. No invocation is held
+// meanwhile: what a hold waits for may be in that request.
+func (e *edge) stuck(noRoom bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noRoom = noRoom
+	if noRoom {
+		e.pacer.Lost()
+		signal(e.changed)
+	}
 }
 
 // finish waits for the records that the platform still owes, bounded, and then

@@ -31,6 +31,7 @@ type laneConfig struct {
 	environment   string
 	fallback      destination.Destination // takes at SHUTDOWN what the destination does not; may be nil
 	native        bool                    // the format is ours, so our own records fit in
+	random        func() float64          // jitter of the waits between tries; nil but in simulations
 	// reencode makes the encoder for another environment.
 	reencode func(*telemetry.Resource) wire.Encoder
 }
@@ -219,6 +220,9 @@ func (l *lane) renew(res *telemetry.Resource, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.environment, l.waiting = res.EnvironmentID, false
+	for _, c := range l.queue {
+		c.batch.Environment, c.batch.ID = l.environment, batchID(l.environment, c.batch.Sequence)
+	}
 	l.seal(now) // in the old encoding
 	if encoder := l.reencode(res); encoder != nil {
 		l.encoder = encoder
@@ -319,13 +323,6 @@ func (l *lane) cancelTries() {
 			c.cancel()
 		}
 	}
-}
-
-// hurried tells whether SHUTDOWN has come.
-func (l *lane) hurried() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.hurry.IsZero()
 }
 
 // count is what became of one destination's records.

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,7 @@ type scripted struct {
 	answer func(try int, ctx context.Context) error
 	tries  []string // ids
 	bodies map[string]string
+	taken  map[string]string // the bodies that it said yes to
 	times  []time.Time
 }
 
@@ -42,10 +45,32 @@ func (s *scripted) Send(ctx context.Context, b *destination.Batch) error {
 	}
 	s.bodies[b.ID] = string(b.Body)
 	s.mu.Unlock()
-	if s.answer == nil {
-		return nil
+	var err error
+	if s.answer != nil {
+		err = s.answer(try, ctx)
 	}
-	return s.answer(try, ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		if s.taken == nil {
+			s.taken = map[string]string{}
+		}
+		s.taken[b.ID] = string(b.Body)
+	}
+	return err
+}
+
+func gunzip(t *testing.T, body string) string {
+	t.Helper()
+	r, err := gzip.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (s *scripted) Close() error { return nil }
@@ -221,6 +246,27 @@ func TestLaneAtShutdownWithAHangingTry(t *testing.T) {
 		if c.delivered != 1 {
 			t.Error(c)
 		}
+	})
+}
+
+func TestLaneTriesNothingAfterTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &scripted{answer: func(try int, _ context.Context) error {
+			if try > 100 {
+				time.Sleep(time.Hour) // or a lane that tries again at once would do so for ever
+			}
+			return errors.New("refused")
+		}}
+		l := startLane(flush.Limits{}, 1<<20, to)
+		l.put("one")
+		l.finish(time.Now(), time.Now().Add(500*time.Millisecond))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(to.tries); n < 2 || n > 100 {
+			t.Errorf("%d tries within half a second", n)
+		}
+		l.stop()
+		<-l.drained
 	})
 }
 

@@ -19,7 +19,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.mu.Lock()
 	e.restored(now)
 	e.ending.Invoked(event.RequestID)
-	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering)
+	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering && !e.noRoom)
 	e.mu.Unlock()
 	next := e.decide(time.Now()).Next
 	signal(e.changed) // keepPace has a new time to look at
@@ -46,8 +46,18 @@ func (e *edge) keepPace(ctx context.Context) {
 	}
 }
 
-// decide asks the pacer and does to the lanes what it says.
+// decide asks the pacer and does to the lanes what it says. What is left to wait
+// for is known only after a flush: it may be nothing.
 func (e *edge) decide(now time.Time) flush.Decision {
+	for {
+		d := e.decideOnce(now)
+		if !d.Flush || d.Next {
+			return d
+		}
+	}
+}
+
+func (e *edge) decideOnce(now time.Time) flush.Decision {
 	sent := true
 	for _, l := range e.lanes {
 		sent = sent && l.sent()

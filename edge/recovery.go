@@ -15,7 +15,7 @@ import (
 // invocation: Init does not wait for the disk.
 func (e *edge) recover() {
 	defer close(e.found)
-	if len(e.lanes) == 0 {
+	if len(e.lanes) == 0 || e.config.SpoolDir == "" {
 		return
 	}
 	s, err := spool.Open(filepath.Join(e.config.SpoolDir, "spool"), e.config.SpoolBytes)

@@ -68,7 +68,7 @@ func (l *lane) next(now time.Time) (c *closed, at time.Time, end bool) {
 		return nil, at, l.open == nil && !l.hurry.IsZero()
 	}
 	i := slices.IndexFunc(l.queue, (*closed).ready)
-	if i < 0 {
+	if i < 0 || !l.hurry.IsZero() && !now.Before(l.hurry) { // after SHUTDOWN's time no try can end well
 		return nil, at, false
 	}
 	ok, retry := l.breaker.Allow(now)
@@ -355,17 +355,17 @@ func (l *lane) done(c *closed) {
 func (l *lane) failed(err error) {
 	now := time.Now()
 	l.count.retries++
-	l.breaker.Failed(now, func(failures int) time.Duration {
-		// One failure is nothing to tell: a connection that a freeze has cut.
-		if failures == 2 || failures == 10 || failures%100 == 0 {
-			slog.Warn("delivery failed, trying again", "tries", failures, "error", err)
-		}
+	failures := l.breaker.Failed(now, func(failures int) time.Duration {
 		wait := l.backoff(failures, err)
 		if !l.hurry.IsZero() {
 			wait = min(wait, 100*time.Millisecond, max(l.hurry.Sub(now), 0))
 		}
 		return wait
 	})
+	// One failure is nothing to tell: a connection that a freeze has cut.
+	if failures == 2 || failures == 10 || failures > 0 && failures%100 == 0 {
+		slog.Warn("delivery failed, trying again", "tries", failures, "error", err)
+	}
 	signal(l.changed)
 }
 
@@ -376,5 +376,5 @@ func (l *lane) backoff(failures int, err error) time.Duration {
 	if errors.As(err, &e) {
 		asked = e.RetryAfter
 	}
-	return destination.Backoff{Base: l.retryInterval}.After(failures, asked)
+	return destination.Backoff{Base: l.retryInterval, Rand: l.random}.After(failures, asked)
 }

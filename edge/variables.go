@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,9 +78,10 @@ var variables = []variable{
 		"It delays no invocation.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
 	{"SLIPSTREAM_SPOOL_DIR", "/tmp/slipstream", "The folder for what is not delivered yet: it outlives the extension's " +
-		"process, not the environment.", textVar(func(c *Config) *string { return &c.SpoolDir })},
-	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 is " +
-		"64 MiB, or a quarter of the file system if that is less. When it is full, batches stay in memory.", setSpoolBytes},
+		"process, not the environment. `none` keeps everything in memory.", setSpoolDir},
+	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 " +
+		"is 64 MiB, or a quarter of the file system if that is less. When it is full, batches stay in memory.",
+		setSpoolBytes},
 	{"SLIPSTREAM_SELF_METRICS", "true", "`true` adds one record of type `slipstream.metrics` at SHUTDOWN, in our own " +
 		"formats: what came in, was delivered, spooled and dropped.",
 		boolVar(func(c *Config) *bool { return &c.SelfMetrics })},
@@ -146,6 +148,18 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
 		"percent-encoded, at most 64.", setAttributes},
+}
+
+func setSpoolDir(c *Config, text string) error {
+	switch {
+	case text == "none":
+		c.SpoolDir = ""
+	case !filepath.IsAbs(text):
+		return errors.New("not an absolute path")
+	default:
+		c.SpoolDir = filepath.Clean(text)
+	}
+	return nil
 }
 
 func setSpoolBytes(c *Config, text string) error {

@@ -23,7 +23,17 @@
 //   - Function lines that are no JSON are not wrapped when LogFormat is JSON.
 //   - There are no Cognito identities and no X-Ray daemon: functions never get the
 //     header of the one, causes of errors for the other are dropped.
-//   - Managed instances and SnapStart are not emulated.
+//   - SnapStart takes no snapshot of processes. Each environment's own processes run
+//     Init when it is made, by Start as when a version is published, are held frozen,
+//     and go on at the restore: sockets, ids and random numbers in memory are as old
+//     as Init, but no two environments share them. What Init reports is delivered
+//     after the restore. The version is $LATEST, any runtime will do.
+//   - A snapshot whose processes have failed after the restore is made anew by the next
+//     invocation; one that was never restored is deleted without SHUTDOWN.
+//   - Managed instances have no capacity provider: Start makes all environments, an idle
+//     one is ended after the idle timeout, any memory size will do. Where no worker of
+//     the runtime waits in next an invocation waits for one, as long as the function's
+//     timeout, and is throttled then.
 package emulator
 
 import (
@@ -73,7 +83,8 @@ type Config struct {
 	// Observe tells what happens.
 	Observe Observe
 
-	initLimit time.Duration // of the Init phase; 10 s unless a test is in a hurry
+	// Of the Init phase, and of Restore; 10 s unless a test is in a hurry.
+	initLimit, restoreLimit time.Duration
 }
 
 // Function is one function and its extensions.
@@ -101,13 +112,25 @@ type Function struct {
 	// Concurrency is how many environments may exist at once; 1 if 0.
 	Concurrency int
 	// Warm is how many environments are initialised by Start, before any
-	// invocation.
+	// invocation. With another InitType than on-demand it is Concurrency if 0.
 	Warm int
-	// LogFormat is "Text", also if empty, or "JSON".
+	// LogFormat is "Text", also if empty, or "JSON". Managed instances have JSON only.
 	LogFormat string
-	// InitType is "on-demand", also if empty, or "provisioned-concurrency".
+	// InitType is "on-demand", also if empty, "provisioned-concurrency", "snap-start"
+	// or "lambda-managed-instances".
 	InitType string
+	// MaxConcurrency is how many invocations one environment of managed instances
+	// runs at once, AWS_LAMBDA_MAX_CONCURRENCY; 16 if 0.
+	MaxConcurrency int
 }
+
+// The values of Function.InitType.
+const (
+	onDemand    = "on-demand"
+	provisioned = "provisioned-concurrency"
+	snapStart   = "snap-start"
+	managed     = "lambda-managed-instances"
+)
 
 // Lambda is a running emulator.
 type Lambda struct {
@@ -158,6 +181,9 @@ func (c *Config) applyDefaults() {
 	if c.initLimit == 0 {
 		c.initLimit = 10 * time.Second
 	}
+	if c.restoreLimit == 0 {
+		c.restoreLimit = defaultRestoreLimit
+	}
 	if len(c.Addresses) == 0 {
 		for n := byte(1); n < 255; n++ {
 			c.Addresses = append(c.Addresses, netip.AddrFrom4([4]byte{127, 0, 0, n}))
@@ -189,7 +215,8 @@ func (l *Lambda) start(ctx context.Context) (err error) {
 	l.server = &http.Server{Handler: invokeapi.New((*frontEnd)(l)), ReadHeaderTimeout: 10 * time.Second}
 	l.serving.Go(func() { _ = l.server.Serve(l.listener) })
 	for _, f := range l.cfg.Functions {
-		if err := l.functions[f.Name].warm(ctx, f.Warm); err != nil {
+		p := l.functions[f.Name]
+		if err := p.warm(ctx, p.function.Warm); err != nil {
 			return fmt.Errorf("function %q: %w", f.Name, err)
 		}
 	}
@@ -243,8 +270,11 @@ type readyFunction struct {
 
 func (l *Lambda) prepare(f Function) (*readyFunction, error) {
 	f.Handler = orText(f.Handler, "index.handler")
-	f.LogFormat = orText(f.LogFormat, "Text")
-	f.InitType = orText(f.InitType, "on-demand")
+	f.InitType = orText(f.InitType, onDemand)
+	f.LogFormat = orText(f.LogFormat, map[bool]string{true: "JSON", false: "Text"}[f.InitType == managed])
+	if f.MaxConcurrency == 0 && f.InitType == managed {
+		f.MaxConcurrency = 16
+	}
 	if f.MemoryMB == 0 {
 		f.MemoryMB = 128
 	}
@@ -252,6 +282,9 @@ func (l *Lambda) prepare(f Function) (*readyFunction, error) {
 		f.TmpMB = 512
 	}
 	f.Concurrency = max(f.Concurrency, 1, f.Warm)
+	if f.InitType != onDemand && f.Warm == 0 {
+		f.Warm = f.Concurrency
+	}
 	if f.Timeout == 0 {
 		f.Timeout = 3 * time.Second
 	}
@@ -273,8 +306,15 @@ func (f *Function) validate() error {
 		return errors.New("no command: say how to run the function")
 	case f.LogFormat != "Text" && f.LogFormat != "JSON":
 		return fmt.Errorf("log format %q: use Text or JSON", f.LogFormat)
-	case f.InitType != "on-demand" && f.InitType != "provisioned-concurrency":
-		return fmt.Errorf("initialization type %q: use on-demand or provisioned-concurrency", f.InitType)
+	case !slices.Contains([]string{onDemand, provisioned, snapStart, managed}, f.InitType):
+		return fmt.Errorf("initialization type %q: use %s, %s, %s or %s", f.InitType, onDemand, provisioned, snapStart,
+			managed)
+	case f.InitType == managed && f.LogFormat != "JSON":
+		return errors.New("log format Text: managed instances have JSON only")
+	case f.MaxConcurrency < 0 || f.MaxConcurrency > 0 && f.InitType != managed:
+		return fmt.Errorf("max concurrency %d: use a count, and only with %s", f.MaxConcurrency, managed)
+	case f.InitType == snapStart && f.TmpMB > 512:
+		return fmt.Errorf("/tmp of %d MB: SnapStart allows 512", f.TmpMB)
 	case f.MemoryMB < 128 || f.MemoryMB > 10240:
 		return fmt.Errorf("memory %d MB: use 128 to 10240", f.MemoryMB)
 	case f.TmpMB < 1 || f.TmpMB > 10240:

@@ -89,6 +89,25 @@ func change(do func(*Config, *Function)) setting {
 // no outcome depends on how busy the machine is.
 func play(t *testing.T, settings ...setting) *stage {
 	t.Helper()
+	s, err := start(t, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// startFails expects an error of Start with this text.
+func startFails(t *testing.T, want string, settings ...setting) *logBook {
+	t.Helper()
+	s, err := start(t, settings...)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Start: %v, want %s", err, want)
+	}
+	return s.log
+}
+
+func start(t *testing.T, settings ...setting) (*stage, error) {
+	t.Helper()
 	s := &stage{t: t, log: &logBook{}, recorder: NewRecorder(0), waiting: make(chan string, 100),
 		open: make(chan struct{})}
 	s.gates = httptest.NewServer(http.HandlerFunc(s.gate))
@@ -104,18 +123,17 @@ func play(t *testing.T, settings ...setting) *stage {
 	for name, value := range cfg.Functions[0].Env {
 		cfg.Functions[0].Env[name] = strings.ReplaceAll(value, "GATE", s.gates.URL)
 	}
-	lambda, err := Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Lambda = lambda
+	var err error
+	s.Lambda, err = Start(t.Context(), cfg)
 	t.Cleanup(func() {
-		s.stop()
+		if s.Lambda != nil {
+			s.stop()
+		}
 		s.gates.CloseClientConnections()
 		s.gates.Close()
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
-	return s
+	return s, err
 }
 
 // namedCopies gives each extension an executable of its name.
@@ -302,4 +320,10 @@ func story(events []telemetryEvent) []string {
 // only keeps the events of these types.
 func only(events []telemetryEvent, types ...string) []telemetryEvent {
 	return slices.DeleteFunc(slices.Clone(events), func(e telemetryEvent) bool { return !slices.Contains(types, e.Type) })
+}
+
+// fileText is "" for a file that does not exist.
+func fileText(path string) string {
+	text, _ := os.ReadFile(path)
+	return string(text)
 }

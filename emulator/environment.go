@@ -44,15 +44,20 @@ type environment struct {
 	watching  sync.WaitGroup // over the processes
 
 	life        atomic.Pointer[life] // nil before Init and after a reset
+	mu          sync.Mutex           // over invocations, which managed instances begin in parallel
 	invocations int
 	fresh       bool          // no Init yet
 	initTook    time.Duration // of a successful Init that no report has named yet
 	idle        *time.Timer   // the pool's
+
+	snapshot snapshot // SnapStart only
+	shared   *shared  // managed instances only
 }
 
 // life is one life of the environment's processes, from Init to Shutdown.
 type life struct {
-	runtimeAPI *runtimeapi.API
+	runtimeAPI *runtimeapi.API        // nil on managed instances
+	concurrent *runtimeapi.Concurrent // there instead
 	extensions *extensionsapi.API
 	oomKills   int // of the sandbox before this life
 
@@ -80,6 +85,7 @@ func newEnvironment(l *Lambda, f *readyFunction, number int) (*environment, erro
 		folder: filepath.Join(l.folder, "environments", fmt.Sprint(number)),
 		log:    &functionLog{to: l.log, json: f.LogFormat == "JSON"},
 	}
+	e.snapshot, e.shared = newSnapshot(), newShared()
 	err := e.listen()
 	if err == nil {
 		err = e.buildWalls(number)
@@ -90,6 +96,7 @@ func newEnvironment(l *Lambda, f *readyFunction, number int) (*environment, erro
 	}
 	e.hub = telemetryapi.New(telemetryapi.Config{
 		LogFormat: f.LogFormat,
+		Managed:   f.InitType == managed,
 		Identify:  e.identify,
 		Dial:      e.dial,
 		Fault:     e.plan.Post,
@@ -127,6 +134,7 @@ func (e *environment) buildWalls(number int) (err error) {
 		ID:  fmt.Sprintf("%s-%d", filepath.Base(e.lambda.folder), number),
 		Dir: e.folder, Opt: e.function.opt, Task: e.function.TaskDir, Address: e.address,
 		MemoryMB: e.function.MemoryMB, TmpMB: e.function.TmpMB, Binds: e.lambda.cfg.Binds,
+		Files: e.function.files(),
 	})
 	if err == nil {
 		e.lambda.notices.add(e.sandbox.Notices()...)
@@ -146,12 +154,19 @@ func (e *environment) routes() http.Handler {
 			http.NotFound(w, r) // no process of this environment lives: a stranger asks
 		}
 	}
-	mux.HandleFunc("/2018-06-01/", alive(func(l *life) http.Handler { return l.runtimeAPI }))
+	mux.HandleFunc("/2018-06-01/", alive(func(l *life) http.Handler { return l.runtimeHandler() }))
 	if !switchedOff(e.function.opt) {
 		mux.HandleFunc("/2020-01-01/", alive(func(l *life) http.Handler { return l.extensions }))
 	}
 	mux.HandleFunc("PUT /2022-07-01/telemetry", e.hub.ServeTelemetry)
-	mux.HandleFunc("PUT /2020-08-15/logs", e.hub.ServeLogs)
+	switch e.function.InitType {
+	case snapStart:
+		mux.Handle("GET "+credentialsPath, e.snapshot.credentials)
+		mux.HandleFunc("PUT /2020-08-15/logs", e.hub.ServeLogs)
+	case managed: // without the Logs API
+	default:
+		mux.HandleFunc("PUT /2020-08-15/logs", e.hub.ServeLogs)
+	}
 	return mux
 }
 
@@ -201,13 +216,20 @@ func (e *environment) taskRoot() string {
 // begin makes the APIs for a new life.
 func (e *environment) begin() *life {
 	l := &life{failed: make(chan struct{}), oomKills: e.sandbox.OOMKills(), lastErrors: map[string]string{}}
-	l.runtimeAPI = runtimeapi.New(runtimeapi.Config{
-		InitError:   func(typ string, body []byte) { l.fail(&failure{errorType: typ, body: body}) },
-		BeforeEvent: e.delayNext,
-	})
+	runtime := runtimeapi.Config{
+		InitError:    func(typ string, body []byte) { l.fail(&failure{errorType: typ, body: body}) },
+		BeforeEvent:  e.delayNext,
+		Snapshot:     e.function.InitType == snapStart,
+		RestoreError: func(typ string) { l.fail(&failure{errorType: typ, cause: "after-restore hook failed"}) },
+	}
+	if e.function.InitType == managed {
+		l.concurrent = runtimeapi.NewConcurrent(runtime, e.function.MaxConcurrency)
+	} else {
+		l.runtimeAPI = runtimeapi.New(runtime)
+	}
 	l.extensions = extensionsapi.New(extensionsapi.Config{
 		FunctionName: e.function.Name, FunctionVersion: version, Handler: e.function.Handler,
-		AccountID: e.lambda.cfg.AccountID, BeforeEvent: e.delayNext,
+		AccountID: e.lambda.cfg.AccountID, BeforeEvent: e.delayNext, Managed: e.function.InitType == managed,
 		Failed: func(name, typ, cause string) {
 			l.noteError(name, cause)
 			l.fail(&failure{errorType: typ, cause: cause})
@@ -232,10 +254,22 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (e *environment) freeze() {
-	if !e.lambda.cfg.Freeze {
-		return
+// runtimeHandler is the Runtime API of this life.
+func (l *life) runtimeHandler() http.Handler {
+	if l.concurrent != nil {
+		return l.concurrent
 	}
+	return l.runtimeAPI
+}
+
+func (e *environment) freeze() {
+	if e.lambda.cfg.Freeze {
+		e.hold()
+	}
+}
+
+// hold stops all processes and deliveries.
+func (e *environment) hold() {
 	e.hub.Freeze()
 	if err := e.sandbox.Freeze(); err != nil {
 		e.lambda.notices.add("freeze: " + err.Error())
@@ -243,9 +277,10 @@ func (e *environment) freeze() {
 }
 
 func (e *environment) thaw() {
-	if !e.lambda.cfg.Freeze {
+	if !e.lambda.cfg.Freeze && !e.snapshot.held {
 		return
 	}
+	e.snapshot.held = false
 	if err := e.sandbox.Thaw(); err != nil {
 		e.lambda.notices.add("thaw: " + err.Error())
 	}

@@ -69,21 +69,40 @@ type runtimeMetrics struct {
 }
 
 type reportRecord struct {
-	RequestID string        `json:"requestId"`
-	Status    string        `json:"status"`
-	ErrorType string        `json:"errorType,omitempty"`
-	TenantID  string        `json:"tenantId,omitempty"`
-	Tracing   *tracing      `json:"tracing,omitempty"`
-	Metrics   reportMetrics `json:"metrics"`
-	Spans     []span        `json:"spans,omitempty"`
+	RequestID string   `json:"requestId"`
+	Status    string   `json:"status"`
+	ErrorType string   `json:"errorType,omitempty"`
+	TenantID  string   `json:"tenantId,omitempty"`
+	Tracing   *tracing `json:"tracing,omitempty"`
+	Metrics   any      `json:"metrics"` // reportMetrics or sharedMetrics
+	Spans     []span   `json:"spans,omitempty"`
 }
 
 type reportMetrics struct {
-	DurationMs       float64 `json:"durationMs"`
-	BilledDurationMs int64   `json:"billedDurationMs"`
-	MemorySizeMB     int     `json:"memorySizeMB"`
-	MaxMemoryUsedMB  int     `json:"maxMemoryUsedMB"`
-	InitDurationMs   float64 `json:"initDurationMs,omitempty"`
+	DurationMs        float64 `json:"durationMs"`
+	BilledDurationMs  int64   `json:"billedDurationMs"`
+	MemorySizeMB      int     `json:"memorySizeMB"`
+	MaxMemoryUsedMB   int     `json:"maxMemoryUsedMB"`
+	InitDurationMs    float64 `json:"initDurationMs,omitempty"`
+	RestoreDurationMs float64 `json:"restoreDurationMs,omitempty"`
+}
+
+// sharedMetrics are all that managed instances report.
+type sharedMetrics struct {
+	DurationMs float64 `json:"durationMs"`
+}
+
+type restoreStartRecord struct {
+	FunctionName      string `json:"functionName"`
+	FunctionVersion   string `json:"functionVersion"`
+	InstanceID        string `json:"instanceId"`
+	InstanceMaxMemory int64  `json:"instanceMaxMemory"` // bytes
+}
+
+type restoreDoneRecord struct {
+	Status    string       `json:"status"`
+	ErrorType string       `json:"errorType,omitempty"`
+	Metrics   *initMetrics `json:"metrics,omitempty"` // of restoreReport
 }
 
 type endRecord struct {

@@ -58,6 +58,14 @@ func (f *failure) shutdownReason() string {
 	return "failure"
 }
 
+// explanation is for a person.
+func (f *failure) explanation() string {
+	if len(f.body) > 0 {
+		return string(f.body)
+	}
+	return f.cause
+}
+
 // response is what the caller of the function gets.
 func (f *failure) response(requestID string) []byte {
 	if len(f.body) > 0 {

@@ -215,6 +215,9 @@ func TestInitLimits(t *testing.T) {
 		{Function{InitType: "on-demand", Timeout: time.Minute}, 10 * time.Second},
 		{Function{InitType: "provisioned-concurrency", Timeout: time.Minute}, 130 * time.Second},
 		{Function{InitType: "provisioned-concurrency", Timeout: 15 * time.Minute}, 15 * time.Minute},
+		{Function{InitType: "snap-start", Timeout: time.Minute}, 130 * time.Second},
+		{Function{InitType: "lambda-managed-instances", Timeout: time.Minute}, 130 * time.Second},
+		{Function{InitType: "lambda-managed-instances", Timeout: 15 * time.Minute}, 15 * time.Minute},
 	} {
 		var cfg Config
 		cfg.applyDefaults()

@@ -22,29 +22,47 @@ const (
 )
 
 // prewarm initialises the environment ahead of any invocation. A failure is not
-// the end: the first invocation runs Init again.
-func (e *environment) prewarm() {
-	e.initPhase()
-	e.initTook = 0
-	e.freeze()
+// the end: the first invocation runs Init again. But where Init belongs to the
+// publishing of a version, that has failed.
+func (e *environment) prewarm() error {
+	var f *failure
+	switch e.function.InitType {
+	case managed:
+		f = e.initOnce()
+	case snapStart:
+		f = e.initPhase()
+	default:
+		_ = e.initPhase()
+		e.initTook = 0
+		e.freeze()
+	}
+	if f != nil {
+		return fmt.Errorf("publish: Init failed: %s: %s", orText(f.reported(), f.status()), f.explanation())
+	}
+	return nil
 }
 
 // initPhase is Init with a limit of its own, before the first invocation.
-func (e *environment) initPhase() {
+func (e *environment) initPhase() *failure {
 	e.fresh = false
+	e.prepareSnapshot()
 	limit := e.function.initLimit(e.lambda.cfg.initLimit)
-	if f := e.init(phaseInit, time.Now().Add(limit), limit); f != nil {
+	f := e.init(phaseInit, time.Now().Add(limit), limit)
+	if f != nil {
 		e.reset(f)
+		return f
 	}
+	e.takeSnapshot()
+	return nil
 }
 
 // initLimit is how long the Init phase may take: longer when it is paid for ahead
 // of time.
-func (f *Function) initLimit(onDemand time.Duration) time.Duration {
-	if f.InitType == "provisioned-concurrency" {
+func (f *Function) initLimit(usual time.Duration) time.Duration {
+	if f.InitType != onDemand {
 		return max(130*time.Second, f.Timeout)
 	}
-	return onDemand
+	return usual
 }
 
 // init runs Init once and reports it.
@@ -53,7 +71,7 @@ func (e *environment) init(phase string, deadline time.Time, limit time.Duration
 	l := e.begin()
 	e.event("platform.initStart", initStartRecord{
 		InitializationType: e.function.InitType, Phase: phase, FunctionName: e.function.Name, FunctionVersion: version,
-		InstanceID: e.logStream, InstanceMaxMemory: int64(e.function.MemoryMB) << 20,
+		InstanceID: e.initInstance(), InstanceMaxMemory: int64(e.function.MemoryMB) << 20,
 	}, true)
 	pause(context.Background(), min(e.plan.Init(began), time.Until(deadline)))
 	f := e.boot(l, deadline, limit)
@@ -72,7 +90,7 @@ func (e *environment) boot(l *life, deadline time.Time, limit time.Duration) *fa
 	if f := e.startRuntime(l); f != nil {
 		return f
 	}
-	if f := l.await(l.runtimeAPI.Arrived(), deadline, limit); f != nil {
+	if f := l.await(l.initialised(), deadline, limit); f != nil {
 		return f
 	}
 	l.extensions.CloseRegistration()
@@ -81,6 +99,14 @@ func (e *environment) boot(l *life, deadline time.Time, limit time.Duration) *fa
 	}
 	e.hub.EndInit()
 	return nil
+}
+
+// initialised is closed when the runtime's part of Init is over.
+func (l *life) initialised() <-chan struct{} {
+	if l.concurrent != nil {
+		return l.concurrent.Arrived()
+	}
+	return l.runtimeAPI.Snapshot()
 }
 
 // startExtensions starts all in name order without waiting for any.
@@ -218,9 +244,11 @@ func (e *environment) reportInit(l *life, phase string, took time.Duration, f *f
 			Name: extension.Name, State: extension.State, Events: orEmpty(extension.Events), ErrorType: problem}, true)
 	}
 	e.event("platform.initReport", initReportRecord{InitializationType: kind, Phase: phase, Status: f.status(),
-		ErrorType: f.reported(), Metrics: initMetrics{milliseconds(took)}}, f == nil && kind == "on-demand")
+		ErrorType: f.reported(), Metrics: initMetrics{milliseconds(took)}}, f == nil && kind == onDemand)
+	if f != nil || kind != onDemand {
+		e.log.initReport(took, phase, f)
+	}
 	if f != nil {
-		e.log.initFailed(took, phase, f)
 		return
 	}
 	if phase == phaseInit {

@@ -19,6 +19,7 @@ type invocation struct {
 	invokeapi.Request
 	arn      string
 	answer   chan invokeapi.Response // gets exactly one
+	refused  error                   // of the service: then the answer is none
 	response invokeapi.Response      // what was or will be answered
 	sent     bool                    // response is decided
 
@@ -31,9 +32,24 @@ type invocation struct {
 // run is everything an invocation needs, the Init of a new environment included.
 // It returns when the environment is ready for the next.
 func (e *environment) run(inv *invocation) {
+	if e.function.InitType == managed {
+		e.share(inv)
+		return
+	}
 	if e.fresh {
-		e.initPhase()
+		f := e.initPhase()
 		inv.report.ColdStart = true
+		if f != nil && e.function.InitType == snapStart {
+			inv.respond(invokeapi.Response{Payload: f.response(inv.RequestID), FunctionError: "Unhandled"})
+			inv.answerTail(nil)
+			return
+		}
+	}
+	if e.snapshot.held {
+		if err := e.restore(inv); err != nil {
+			inv.refuse(err)
+			return
+		}
 	}
 	e.invoke(inv)
 }
@@ -64,6 +80,8 @@ func (e *environment) invoke(inv *invocation) {
 
 func (e *environment) begun(inv *invocation) {
 	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.invocations++
 	e.plan.Begin(e.invocations, now)
 	if inv.TraceID == "" {
@@ -87,7 +105,9 @@ func (e *environment) revive(inv *invocation) *failure {
 }
 
 func (e *environment) start(inv *invocation) {
-	e.log.begin()
+	if e.function.InitType != managed { // where others write at the same time
+		e.log.begin()
+	}
 	e.log.start(inv.RequestID)
 	e.event("platform.start", startRecord{
 		RequestID: inv.RequestID, Version: version, TenantID: inv.TenantID, Tracing: newTracing(inv.TraceID)}, false)
@@ -138,14 +158,31 @@ func (e *environment) runRuntime(inv *invocation) *failure {
 	if f := l.await(inv.turn.Answered(), inv.deadline, e.function.Timeout); f != nil {
 		return f
 	}
-	reply := inv.turn.Reply()
+	inv.respond(answerOf(inv.turn.Reply()))
+	return l.await(inv.turn.Done(), inv.deadline, e.function.Timeout)
+}
+
+func answerOf(reply runtimeapi.Reply) invokeapi.Response {
 	response := invokeapi.Response{Payload: reply.Payload, Streamed: reply.Streamed,
 		StreamError: reply.TrailerType, StreamDetails: reply.TrailerBody}
 	if reply.ErrorType != "" {
 		response.FunctionError = "Unhandled"
 	}
-	inv.respond(response)
-	return l.await(inv.turn.Done(), inv.deadline, e.function.Timeout)
+	return response
+}
+
+// refuse answers the caller with an error of the service.
+func (inv *invocation) refuse(err error) {
+	inv.refused = err
+	inv.answer <- invokeapi.Response{}
+}
+
+// answerTail answers a caller that wants the log's tail.
+func (inv *invocation) answerTail(tail []byte) {
+	if inv.Tail {
+		inv.response.LogTail = tail
+		inv.answer <- inv.response
+	}
 }
 
 // respond answers the caller, once. One that wants the log's tail has to wait.
@@ -167,11 +204,7 @@ func (e *environment) runtimeDone(inv *invocation, f *failure) {
 	if f == nil {
 		end = inv.turn.End()
 	}
-	if p := e.life.Load().process(""); p != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), maxSync)
-		_ = p.SyncOutput(ctx)
-		cancel()
-	}
+	e.syncOutput()
 	r.RuntimeDuration = end.Sub(r.Start)
 	var spans []span
 	if reply, ok := inv.reply(); ok {
@@ -192,6 +225,15 @@ func (e *environment) runtimeDone(inv *invocation, f *failure) {
 		Metrics: runtimeMetrics{milliseconds(r.RuntimeDuration), r.ProducedBytes}}, f == nil)
 	e.hub.Platform("platform.end", time.Now(), endRecord{inv.RequestID})
 	e.log.runtimeDone(inv.RequestID)
+}
+
+// syncOutput waits until what the runtime has written is on its way.
+func (e *environment) syncOutput() {
+	if p := e.life.Load().process(""); p != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), maxSync)
+		defer cancel()
+		_ = p.SyncOutput(ctx)
+	}
 }
 
 // reply is the runtime's answer, if there is one.
@@ -222,19 +264,17 @@ func (e *environment) finish(inv *invocation, f *failure) {
 	}
 	r.Status, r.ErrorType = f.status(), f.reported()
 	r.Duration, r.ExtensionOverhead = end.Sub(r.Start), end.Sub(runtimeEnd)
-	r.BilledMs = int64(math.Ceil(float64(r.Duration+r.Init) / float64(time.Millisecond)))
+	r.BilledMs = int64(math.Ceil(float64(r.Duration+r.Init)/float64(time.Millisecond))) + r.BilledRestoreMs
 	r.MaxMemoryMB = min(int((e.sandbox.MaxMemory()+1<<20-1)>>20), e.function.MemoryMB)
 	e.event("platform.report", reportRecord{
 		RequestID: r.RequestID, Status: r.Status, ErrorType: r.ErrorType, TenantID: inv.TenantID,
 		Tracing: newTracing(inv.TraceID), Spans: []span{newSpan("extensionOverhead", runtimeEnd, end)},
 		Metrics: reportMetrics{DurationMs: milliseconds(r.Duration), BilledDurationMs: r.BilledMs,
-			MemorySizeMB: e.function.MemoryMB, MaxMemoryUsedMB: r.MaxMemoryMB, InitDurationMs: milliseconds(r.Init)}}, false)
+			MemorySizeMB: e.function.MemoryMB, MaxMemoryUsedMB: r.MaxMemoryMB, InitDurationMs: milliseconds(r.Init),
+			RestoreDurationMs: milliseconds(r.Restore)}}, false)
 	e.log.report(*r, e.function.MemoryMB, f)
 	if observe := e.lambda.cfg.Observe.Report; observe != nil {
 		observe(*r)
 	}
-	if inv.Tail {
-		inv.response.LogTail = e.log.end()
-		inv.answer <- inv.response
-	}
+	inv.answerTail(e.log.end())
 }

@@ -226,11 +226,19 @@ func TestFunctionsCallEachOther(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	good := Function{Name: "shop", Command: []string{program("function")}}
 	for want, spoil := range map[string]func(*Config){
-		`configured twice`:                 func(c *Config) { c.Functions = append(c.Functions, good) },
-		`name "a:b"`:                       func(c *Config) { c.Functions[0].Name = "a:b" },
-		`no command`:                       func(c *Config) { c.Functions[0].Command = nil },
-		`log format "xml": use Text`:       func(c *Config) { c.Functions[0].LogFormat = "xml" },
-		`initialization type "never"`:      func(c *Config) { c.Functions[0].InitType = "never" },
+		`configured twice`:            func(c *Config) { c.Functions = append(c.Functions, good) },
+		`name "a:b"`:                  func(c *Config) { c.Functions[0].Name = "a:b" },
+		`no command`:                  func(c *Config) { c.Functions[0].Command = nil },
+		`log format "xml": use Text`:  func(c *Config) { c.Functions[0].LogFormat = "xml" },
+		`initialization type "never"`: func(c *Config) { c.Functions[0].InitType = "never" },
+		`log format Text: managed`: func(c *Config) {
+			c.Functions[0].InitType, c.Functions[0].LogFormat = managed, "Text"
+		},
+		`max concurrency 2: use`:  func(c *Config) { c.Functions[0].MaxConcurrency = 2 },
+		`max concurrency -1: use`: func(c *Config) { c.Functions[0].MaxConcurrency = -1 },
+		`/tmp of 600 MB: SnapStart`: func(c *Config) {
+			c.Functions[0].InitType, c.Functions[0].TmpMB = snapStart, 600
+		},
 		`memory 20000 MB: use 128 to`:      func(c *Config) { c.Functions[0].MemoryMB = 20000 },
 		`memory 127 MB: use 128 to`:        func(c *Config) { c.Functions[0].MemoryMB = 127 },
 		`/tmp of 10241 MB`:                 func(c *Config) { c.Functions[0].TmpMB = 10241 },

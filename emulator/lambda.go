@@ -103,12 +103,12 @@ func (p *pool) runEvent(req invokeapi.Request, delays []time.Duration) {
 		inv := p.newInvocation(req)
 		e.run(inv)
 		p.release(e)
-		if inv.response.FunctionError == "" {
+		if inv.response.FunctionError == "" && inv.refused == nil {
 			return
 		}
 		if attempt == len(delays) {
 			slog.Warn("event dropped after function errors", "function", req.Function, "request", req.RequestID,
-				"attempts", attempt+1, "error", string(inv.response.Payload))
+				"attempts", attempt+1, "error", string(inv.response.Payload), "cause", inv.refused)
 			return
 		}
 		pause(p.stopped, delays[attempt])

@@ -110,12 +110,22 @@ func (l *functionLog) report(r Report, memoryMB int, f *failure) {
 	if r.ColdStart && r.Init > 0 {
 		init = fmt.Sprintf("Init Duration: %.2f ms\t", milliseconds(r.Init))
 	}
+	if r.Restore > 0 {
+		init = fmt.Sprintf("Restore Duration: %.2f ms\tBilled Restore Duration: %d ms\t", milliseconds(r.Restore),
+			r.BilledRestoreMs)
+	}
 	l.text("REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %d ms\t"+
 		"Memory Size: %d MB\tMax Memory Used: %d MB\t%s%s",
 		r.RequestID, milliseconds(r.Duration), r.BilledMs, memoryMB, r.MaxMemoryMB, init, statusText(f))
 }
 
-func (l *functionLog) initFailed(took time.Duration, phase string, f *failure) {
+// restored logs a Restore; one that succeeded is in the REPORT too.
+func (l *functionLog) restored(took time.Duration, f *failure) {
+	l.text("RESTORE_REPORT Restore Duration: %.2f ms\t%s", milliseconds(took), statusText(f))
+}
+
+// initReport logs an Init that failed, or that was paid for ahead of time.
+func (l *functionLog) initReport(took time.Duration, phase string, f *failure) {
 	l.text("INIT_REPORT Init Duration: %.2f ms\tPhase: %s\t%s", milliseconds(took), phase, statusText(f))
 }
 

@@ -34,6 +34,9 @@ type Report struct {
 	Start       time.Time
 	ColdStart   bool          // the first invocation of an environment that was not warm
 	Init        time.Duration // of the Init phase, with ColdStart
+	Restore     time.Duration // of a snapshot, with ColdStart
+	// BilledRestoreMs is the part of Restore that the runtime took.
+	BilledRestoreMs int64
 	// ResponseLatency is from Start to the response's first byte, ResponseDuration
 	// from there to its last.
 	ResponseLatency, ResponseDuration time.Duration

@@ -71,7 +71,7 @@ func (p *pool) invoke(ctx context.Context, req invokeapi.Request) (invokeapi.Res
 	}()
 	select {
 	case response := <-inv.answer:
-		return response, nil
+		return response, inv.refused
 	case <-ctx.Done(): // the function runs on, as on Lambda
 		return invokeapi.Response{}, ctx.Err()
 	}
@@ -87,6 +87,9 @@ func (p *pool) newInvocation(req invokeapi.Request) *invocation {
 
 // acquire takes the most recently used idle environment, or makes one.
 func (p *pool) acquire() (*environment, error) {
+	if p.function.InitType == managed {
+		return p.acquireShared()
+	}
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		e := p.idle[n-1]
@@ -95,6 +98,13 @@ func (p *pool) acquire() (*environment, error) {
 		p.mu.Unlock()
 		return e, nil
 	}
+	p.mu.Unlock()
+	return p.create()
+}
+
+// create makes an environment, if there may be one more, in the caller's hands.
+func (p *pool) create() (*environment, error) {
+	p.mu.Lock()
 	if p.counted >= p.function.Concurrency {
 		p.mu.Unlock()
 		return nil, invokeapi.Throttled()
@@ -112,6 +122,10 @@ func (p *pool) acquire() (*environment, error) {
 		return nil, err
 	}
 	p.all[e] = true
+	if p.function.InitType == managed {
+		e.shared.users = 1
+		go p.guard(e)
+	}
 	return e, nil
 }
 
@@ -164,8 +178,16 @@ func (p *pool) forget(free chan struct{}) {
 func (p *pool) release(e *environment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.function.InitType == managed && !p.releaseShared(e) {
+		p.wake()
+		return
+	}
 	p.idle = append(p.idle, e)
-	e.idle = time.AfterFunc(p.lambda.cfg.IdleTimeout, func() { p.expire(e) })
+	timeout := p.lambda.cfg.IdleTimeout
+	if e.snapshot.held {
+		timeout = max(timeout, snapshotLife)
+	}
+	e.idle = time.AfterFunc(timeout, func() { p.expire(e) })
 	p.wake()
 }
 
@@ -178,6 +200,7 @@ func (p *pool) expire(e *environment) {
 		return
 	}
 	p.idle = slices.Delete(p.idle, i, i+1)
+	e.shared.leaving = true
 	p.counted--
 	p.wake()
 	p.work.Add(1)
@@ -187,7 +210,12 @@ func (p *pool) expire(e *environment) {
 }
 
 func (p *pool) retire(e *environment) {
-	e.shutdown("spindown")
+	close(e.shared.retired)
+	if e.snapshot.held {
+		e.discard()
+	} else {
+		e.shutdown("spindown")
+	}
 	e.close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -206,9 +234,9 @@ func (p *pool) warm(ctx context.Context, n int) error {
 		}
 		go func() {
 			defer p.leave()
-			e, err := p.acquire()
+			e, err := p.create()
 			if err == nil {
-				e.prewarm()
+				err = e.prewarm()
 				p.release(e)
 			}
 			problems <- err

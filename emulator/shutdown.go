@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"context"
 	"syscall"
 	"time"
 
@@ -12,6 +13,9 @@ const (
 	shutdownExternal = 2 * time.Second        // an external extension is registered
 	shutdownInternal = 500 * time.Millisecond // internal ones only
 	runtimeShare     = 300 * time.Millisecond // with an external one; else all
+
+	sharedRuntimeShare = 600 * time.Millisecond // on managed instances, whoever is registered
+	sharedDrain        = time.Second            // there, for the telemetry before SHUTDOWN
 )
 
 // reset ends the life after a failure. Sandbox and /tmp stay; identifiers and
@@ -20,6 +24,7 @@ func (e *environment) reset(f *failure) {
 	e.shutdown(f.shutdownReason())
 	e.hub.Reset()
 	e.life.Store(nil)
+	e.fresh = e.function.InitType == snapStart // whose Init is not repeated in an invocation
 }
 
 // shutdown is the Shutdown phase: the runtime first, then the extensions.
@@ -33,12 +38,25 @@ func (e *environment) shutdown(reason string) {
 	total, share := l.shutdownTime()
 	deadline := time.Now().Add(total)
 	endRuntime(l.process(""), share)
-	e.hub.Flush() // nothing more can come from the function
+	e.flush() // nothing more can come from the function
 	l.endExtensions(reason, deadline)
+}
+
+func (e *environment) flush() {
+	if e.function.InitType != managed {
+		e.hub.Flush()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sharedDrain)
+	defer cancel()
+	e.hub.Drain(ctx)
 }
 
 // shutdownTime depends on who has registered.
 func (l *life) shutdownTime() (total, share time.Duration) {
+	if l.concurrent != nil && len(l.extensions.Extensions()) > 0 {
+		return shutdownExternal, sharedRuntimeShare
+	}
 	for _, e := range l.extensions.Extensions() {
 		switch {
 		case !e.Internal && e.State != extensionsapi.Started && e.State != extensionsapi.LaunchError:

@@ -13,7 +13,7 @@ import (
 var hidden = []string{
 	"AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_XRAY_CONTEXT_MISSING",
 	"AWS_XRAY_DAEMON_ADDRESS", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_INITIALIZATION_TYPE",
-	"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL",
+	"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_LAMBDA_MAX_CONCURRENCY",
 }
 
 // variables gives the environment of the runtime's process, and the part of it
@@ -49,6 +49,11 @@ func (e *environment) variables() (runtime, extension []string) {
 	if f.LogFormat == "JSON" {
 		reserved["AWS_LAMBDA_LOG_LEVEL"] = "INFO"
 	}
+	visible := hidden[:0:0] // of those hidden elsewhere
+	if f.InitType == managed {
+		reserved["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(f.MaxConcurrency)
+		visible = []string{"AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL"}
+	}
 	if f.Env["AWS_ACCESS_KEY_ID"] != "" { // credentials are a set: ours must not complete the customer's
 		delete(defaults, "AWS_SESSION_TOKEN")
 	}
@@ -58,10 +63,17 @@ func (e *environment) variables() (runtime, extension []string) {
 			all[name] = value
 		}
 	}
+	if f.InitType == snapStart {
+		e.snapshot.credentials.take(all)
+		all["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://" + e.listener.Addr().String() + credentialsPath
+		all["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = e.snapshot.credentials.token
+		delete(all, "AWS_LAMBDA_LOG_GROUP_NAME")
+		delete(all, "AWS_LAMBDA_LOG_STREAM_NAME")
+	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		text := fmt.Sprintf("%s=%s", name, all[name])
 		runtime = append(runtime, text)
-		if !strings.HasPrefix(name, "_") && !slices.Contains(hidden, name) {
+		if !strings.HasPrefix(name, "_") && (!slices.Contains(hidden, name) || slices.Contains(visible, name)) {
 			extension = append(extension, text)
 		}
 	}

@@ -86,7 +86,8 @@ func runLocal(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 // drive invokes, or lets others invoke until the user has enough.
 func (l *local) drive(ctx context.Context, running *emulator.Lambda, stdout, stderr io.Writer) error {
 	if l.invoke > 0 {
-		return invokeMany(ctx, running, l.function.Name, l.payload, l.invoke, l.function.Concurrency, stdout)
+		parallel := l.function.Concurrency * max(l.function.MaxConcurrency, 1)
+		return invokeMany(ctx, running, l.function.Name, l.payload, l.invoke, parallel, stdout)
 	}
 	fmt.Fprintf(stderr, "Invoke API of %s on %s, Ctrl-C ends\n", l.function.Name, running.Endpoint())
 	<-ctx.Done()
@@ -108,10 +109,14 @@ func parseLocal(args []string, stdout io.Writer) (*local, error) {
 	flags.StringVar(&c.Listen, "listen", "127.0.0.1:0", "serve the Invoke API on `ADDRESS`")
 	flags.BoolVar(&c.Freeze, "freeze", true, "freeze the environment between invocations")
 	flags.DurationVar(&c.IdleTimeout, "idle", 0, "spin an environment down after this time (default 10m)")
-	flags.StringVar(&f.InitType, "init-type", "on-demand", "on-demand or provisioned-concurrency")
+	flags.StringVar(&f.InitType, "init-type", "on-demand", "the mode as in AWS_LAMBDA_INITIALIZATION_TYPE: on-demand,\n"+
+		"provisioned-concurrency, snap-start or lambda-managed-instances;\nall but on-demand run Init at the start")
+	flags.IntVar(&f.MaxConcurrency, "max-concurrency", 0,
+		"at most `N` invocations at once in one environment of\nlambda-managed-instances (default 16)")
 	flags.Var(list{&faults}, "fault",
 		"do `RULE` wrong, as in telemetry:drop,every=3 or kill:function,invoke=2 (repeatable)")
-	flags.StringVar(&f.LogFormat, "log-format", "Text", "the function's log format: Text or JSON")
+	flags.StringVar(&f.LogFormat, "log-format", "",
+		"the function's log format: Text or JSON (default Text;\nlambda-managed-instances have JSON only)")
 	flags.Var(list{&env}, "env", "set `NAME=VALUE` for function and extensions; NAME alone passes ours on (repeatable)")
 	flags.Var(list{&binds}, "bind", "keep the folder `DIR` of this machine reachable inside (repeatable)")
 	flags.StringVar(&f.Name, "name", "", "the function's name (default the command's)")
@@ -136,11 +141,11 @@ func (l *local) complete(faults, env, binds []string) (err error) {
 		return errors.New("--extension and --no-extension exclude each other")
 	case l.invoke < 0 || f.Concurrency < 1:
 		return errors.New("--invoke and --concurrency are counts: use 1 or more")
-	case f.InitType == "snap-start" || f.InitType == "lambda-managed-instances":
-		return fmt.Errorf("--init-type %s is not emulated (use on-demand or provisioned-concurrency)", f.InitType)
+	case f.MaxConcurrency < 0 || f.MaxConcurrency > 0 && f.InitType != "lambda-managed-instances":
+		return errors.New("--max-concurrency is a count for --init-type lambda-managed-instances")
 	}
-	if f.InitType == "provisioned-concurrency" {
-		f.Warm = f.Concurrency
+	if f.InitType == "lambda-managed-instances" && f.MaxConcurrency == 0 {
+		f.MaxConcurrency = 16
 	}
 	if f.Name == "" {
 		f.Name = strings.TrimSuffix(filepath.Base(f.Command[0]), filepath.Ext(f.Command[0]))

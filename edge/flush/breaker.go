@@ -47,14 +47,20 @@ func (b *Breaker) Succeeded() (failures int) {
 func (b *Breaker) Cancelled() { b.flying-- }
 
 // Failed ends a send that has to be tried again, after wait at the earliest.
-// Sends that were under way together count as one failure.
-func (b *Breaker) Failed(now time.Time, wait func(failures int) time.Duration) {
+// Sends that were under way together count as one failure, and wait as long as
+// the one of them that has to wait longest. It gives the number of failures in a
+// row, 0 if this one does not count.
+func (b *Breaker) Failed(now time.Time, wait func(failures int) time.Duration) int {
 	b.flying--
 	if b.failures > 0 && now.Before(b.retry) {
-		return // it began before the failure that is known
+		if at := now.Add(wait(b.failures)); at.After(b.retry) {
+			b.retry = at
+		}
+		return 0
 	}
 	b.failures++
 	b.retry = now.Add(wait(b.failures))
+	return b.failures
 }
 
 // Slow takes note that an invocation was held for this destination as long as

@@ -48,6 +48,7 @@ type Pacer struct {
 	pace    Pace
 	now     run // the invocation under way
 	last    run // the one before
+	early   run // one that was done before we read its INVOKE
 	gaps    []time.Duration
 	pending bool // next has not been called since the INVOKE
 	hold    bool // until everything is sent
@@ -79,6 +80,9 @@ func NewPacer(p Pace) Pacer { return Pacer{pace: p} }
 func (p *Pacer) Invoked(now time.Time, requestID string, deadline time.Time, answering bool) {
 	p.last = p.now
 	p.now = run{id: requestID, began: now, deadline: deadline}
+	if p.early.id == requestID {
+		p.now.done = p.early.done
+	}
 	p.learn(p.last)
 	p.pending, p.flushed, p.urgent, p.until = true, false, false, time.Time{}
 	switch p.pace.Strategy {
@@ -101,11 +105,13 @@ func (p *Pacer) Done(requestID string, at time.Time, failed bool) {
 	case p.last.id:
 		p.last.done = at
 		p.learn(p.last)
+	default:
+		p.early = run{id: requestID, done: at}
 	}
 }
 
-// Lost takes note that the platform dropped records: what a hold waits for may
-// be among them.
+// Lost takes note that records were dropped, or cannot be taken now: what a hold
+// waits for may be among them.
 func (p *Pacer) Lost() {
 	if p.hold && p.now.done.IsZero() {
 		p.hold = false

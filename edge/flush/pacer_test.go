@@ -85,6 +85,11 @@ func TestPacer(t *testing.T) {
 			{at: 0, what: "invoke", id: "a", again: 9.5},
 			{at: 1, what: "lost", next: true, again: 9.5},
 		}},
+		"the end may be known before the INVOKE is read": {with(End), []beat{
+			{at: 1, what: "done", id: "a", doneAt: 1},
+			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.35},
+			{at: 1.2, what: "look", next: true},
+		}},
 		"nothing is held for those that do not answer": {with(End), []beat{
 			{at: 0, what: "invoke", id: "a", silent: true, unsent: true, next: true, again: 9.5},
 		}},
@@ -158,19 +163,26 @@ func TestBreaker(t *testing.T) {
 	if b.Failures() != 1 || b.Answers() {
 		t.Errorf("%d failures", b.Failures())
 	}
-	if ok, again := b.Allow(at(0.5)); ok || !again.Equal(at(1)) {
+	if ok, again := b.Allow(at(0.5)); ok || !again.Equal(at(1.1)) {
 		t.Errorf("before the pause is over: %v, again %v", ok, again)
 	}
-	if !allowed(at(1)) {
+	if !allowed(at(1.1)) {
 		t.Error("after the pause a try is refused")
 	}
 	b.Began()
-	if allowed(at(1)) {
+	if allowed(at(1.1)) {
 		t.Error("a second try beside the first after a failure")
 	}
-	b.Failed(at(1), wait)
-	if allowed(at(2.9)) || !allowed(at(3)) {
+	b.Failed(at(1.1), wait)
+	if allowed(at(3)) || !allowed(at(3.1)) {
 		t.Error("the pause after the second failure is not 2 s")
+	}
+	b.Began()
+	b.Began() // two at once, as before the failures
+	b.Failed(at(4), func(int) time.Duration { return time.Second })
+	n := b.Failed(at(4), func(int) time.Duration { return 10 * time.Second }) // this one has a Retry-After
+	if ok, again := b.Allow(at(5)); n != 0 || ok || !again.Equal(at(14)) {
+		t.Errorf("a longer pause asked for at the same time: counts %d, %v, again %v", n, ok, again)
 	}
 	b.Hurry(3)
 	for range 3 {
@@ -185,7 +197,7 @@ func TestBreaker(t *testing.T) {
 	b.Cancelled()
 	b.Cancelled()
 	b.Slow()
-	if n := b.Succeeded(); n != 2 || !b.Answers() || !allowed(at(1.2)) {
+	if n = b.Succeeded(); n != 3 || !b.Answers() || !allowed(at(1.2)) {
 		t.Errorf("after a success: %d failures before, %+v", n, b)
 	}
 	b.Slow()

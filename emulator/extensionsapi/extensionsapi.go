@@ -38,6 +38,9 @@ type Config struct {
 	FunctionVersion string
 	Handler         string
 	AccountID       string // told to those who ask for the accountId feature
+	// Managed is the API of managed instances: external extensions get SHUTDOWN
+	// only, internal ones no events.
+	Managed bool
 	// Failed is called when an extension posts init/error or exit/error; errorType
 	// is the platform's, Extension.InitError or Extension.ExitError.
 	Failed func(name, errorType, cause string)

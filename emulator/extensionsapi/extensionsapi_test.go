@@ -443,3 +443,31 @@ func TestIdentify(t *testing.T) {
 		}
 	}
 }
+
+// TestManagedRegistration: on managed instances external extensions may ask for
+// SHUTDOWN only, internal ones for nothing.
+func TestManagedRegistration(t *testing.T) {
+	for _, c := range []struct {
+		name, events string
+		status       int
+		message      string
+	}{
+		{"ext", `["SHUTDOWN"]`, 200, ""},
+		{"ext", `[]`, 200, ""},
+		{"ext", `["SHUTDOWN","INVOKE"]`, 403, "INVOKE: ErrorInvalidEventType"},
+		{"agent", `[]`, 200, ""},
+		{"agent", `["INVOKE"]`, 403, "No events allowed for internal extensions"},
+		{"agent", `["SHUTDOWN"]`, 403, "No events allowed for internal extensions"},
+	} {
+		s := newSession(t, "ext")
+		s.api.cfg.Managed = true
+		got, err := s.try("POST", "/register", `{"events":`+c.events+`}`, "Lambda-Extension-Name", c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.status != c.status || c.message != "" &&
+			got.body != `{"errorMessage":"`+c.message+`","errorType":"Extension.InvalidEventType"}` {
+			t.Errorf("%s %s: %d %s", c.name, c.events, got.status, got.body)
+		}
+	}
+}

@@ -93,8 +93,11 @@ func (a *API) admit(name string, events []string) (*extension, *problem) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e := a.external(name)
+	if e == nil && a.cfg.Managed && len(events) > 0 {
+		return nil, &problem{"No events allowed for internal extensions", "Extension.InvalidEventType"}
+	}
 	for _, event := range events {
-		if event != invoke && event != shutdown {
+		if event != shutdown && (event != invoke || a.cfg.Managed) {
 			return nil, &problem{event + ": ErrorInvalidEventType", "Extension.InvalidEventType"}
 		}
 		if event == shutdown && e == nil {

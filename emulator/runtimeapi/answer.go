@@ -20,6 +20,11 @@ var (
 	truncated   = problem{http.StatusBadRequest, "HTTP request detected as truncated", "TruncatedHTTPRequest"}
 	tooLarge    = problem{http.StatusRequestEntityTooLarge,
 		"Exceeded maximum allowed payload size (6291556 bytes).", "RequestEntityTooLarge"}
+	// Managed instances only.
+	tooLate       = problem{http.StatusGone, "Invoke timeout", "InvokeTimeout"}
+	tooLargeError = problem{http.StatusRequestEntityTooLarge,
+		"Exceeded maximum allowed payload size (1048576 bytes).", "RequestEntityTooLarge"}
+	internal = problem{http.StatusInternalServerError, "Internal Server Error", "InternalServerError"}
 )
 
 func (p *problem) write(w http.ResponseWriter) {

@@ -49,6 +49,9 @@ func (a *API) await() (<-chan struct{}, error) {
 	}
 	switch before {
 	case started:
+		close(a.snapshot)
+		close(a.arrived)
+	case restoring:
 		close(a.arrived)
 	case responseSent:
 		a.turn.end = time.Now()
@@ -109,26 +112,41 @@ func (a *API) response(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply := Reply{Start: start, ContentType: r.Header.Get("Content-Type")}
-	var refused *problem
-	switch r.Header.Get("Lambda-Runtime-Function-Response-Mode") {
-	case "":
-		refused = buffered(r, t.inv.RequestID, &reply)
-	case "streaming":
-		refused = streamed(r, t.inv, &reply)
-	default:
-		refused = &invalidMode
-		reply.ErrorType = "Runtime.InvalidResponseModeHeader"
-		reply.Payload = FailureBody(t.inv.RequestID, reply.ErrorType, invalidMode.Message)
-	}
-	if refused != nil {
-		reply.ContentType = "application/json"
-	}
+	refused := succeeded(r, t.inv, &reply)
 	a.finish(t, reply)
 	if refused != nil {
 		refused.write(w)
 		return
 	}
 	accept(w)
+}
+
+// succeeded reads the answer of a handler that did not fail.
+func succeeded(r *http.Request, inv Invocation, reply *Reply) (refused *problem) {
+	switch r.Header.Get("Lambda-Runtime-Function-Response-Mode") {
+	case "":
+		refused = buffered(r, inv.RequestID, reply)
+	case "streaming":
+		refused = streamed(r, inv, reply)
+	default:
+		refused = &invalidMode
+		reply.ErrorType = "Runtime.InvalidResponseModeHeader"
+		reply.Payload = FailureBody(inv.RequestID, reply.ErrorType, invalidMode.Message)
+	}
+	if refused != nil {
+		reply.ContentType = "application/json"
+	}
+	return refused
+}
+
+// failed reads a handler's error.
+func failed(r *http.Request, requestID string, reply *Reply) *problem {
+	refused := buffered(r, requestID, reply)
+	if refused == nil {
+		reply.ErrorType = errorType(r.Header.Get(errorTypeHeader))
+		reply.Payload = errorAlone(reply.ContentType, reply.Payload)
+	}
+	return refused
 }
 
 // buffered reads a whole body. What is too large is read to its end and
@@ -141,6 +159,10 @@ func buffered(r *http.Request, requestID string, reply *Reply) *problem {
 		reply.Bytes, err = reply.Bytes+rest, drainErr
 	}
 	switch {
+	case isTooLong(err): // an error on managed instances, whose limit is lower
+		reply.ErrorType = "Function.ResponseSizeTooLarge"
+		reply.Payload = tooLargeBody(max(reply.Bytes, r.ContentLength), maxError)
+		return &tooLargeError
 	case err != nil:
 		reply.ErrorType = "Runtime.TruncatedResponse"
 		reply.Payload = FailureBody(requestID, reply.ErrorType, "Response is truncated")
@@ -164,8 +186,12 @@ func streamed(r *http.Request, inv Invocation, reply *Reply) *problem {
 		reply.Streamed = true
 		sink, limit = &patientWriter{to: inv.Stream(reply.ContentType)}, maxStream
 	}
-	n, err := io.Copy(sink, io.LimitReader(r.Body, limit+1))
+	first := &firstByte{from: r.Body}
+	n, err := io.Copy(sink, io.LimitReader(first, limit+1))
 	reply.Bytes = n
+	if !first.at.IsZero() {
+		reply.Start = first.at
+	}
 	switch {
 	case err != nil:
 		reply.ErrorType = "Runtime.TruncatedResponse"
@@ -187,6 +213,21 @@ func streamed(r *http.Request, inv Invocation, reply *Reply) *problem {
 		}
 	}
 	return nil
+}
+
+// firstByte notes when the first byte came: a runtime may open its response long
+// before it writes to it.
+type firstByte struct {
+	from io.Reader
+	at   time.Time
+}
+
+func (f *firstByte) Read(b []byte) (int, error) {
+	n, err := f.from.Read(b)
+	if n > 0 && f.at.IsZero() {
+		f.at = time.Now()
+	}
+	return n, err
 }
 
 // patientWriter swallows what a caller that went away does not take: the
@@ -213,11 +254,7 @@ func (a *API) failure(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply := Reply{Start: start, ContentType: r.Header.Get("Content-Type")}
-	refused := buffered(r, t.inv.RequestID, &reply)
-	if refused == nil {
-		reply.ErrorType = errorType(r.Header.Get(errorTypeHeader))
-		reply.Payload = errorAlone(reply.ContentType, reply.Payload)
-	}
+	refused := failed(r, t.inv.RequestID, &reply)
 	a.finish(t, reply)
 	if refused != nil {
 		refused.write(w)
@@ -229,20 +266,30 @@ func (a *API) failure(w http.ResponseWriter, r *http.Request) {
 // initError takes the runtime's word that it cannot start.
 func (a *API) initError(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
+	restore := a.state == restoring
 	err := a.move(initFailed)
 	a.mu.Unlock()
+	if restore {
+		a.restoreError(w, r)
+		return
+	}
 	if err != nil {
 		refuse(w, err)
 		return
 	}
+	reportInitError(w, r, a.cfg.InitError)
+}
+
+// reportInitError reads the runtime's words and passes them on.
+func reportInitError(w http.ResponseWriter, r *http.Request, report func(errorType string, body []byte)) {
 	var reply Reply
 	refused := buffered(r, "", &reply)
 	var body []byte // the runtime's own words, if it got them out
 	if refused == nil {
 		body = errorAlone(r.Header.Get("Content-Type"), reply.Payload)
 	}
-	if a.cfg.InitError != nil {
-		a.cfg.InitError(errorType(r.Header.Get(errorTypeHeader)), body)
+	if report != nil {
+		report(errorType(r.Header.Get(errorTypeHeader)), body)
 	}
 	if refused != nil {
 		refused.write(w)

@@ -43,6 +43,7 @@ type Turn struct {
 	done     chan struct{}
 	reply    Reply
 	end      time.Time
+	claimed  bool // by an answer under way; Concurrent only
 }
 
 // Answered is closed when the response or error is complete.

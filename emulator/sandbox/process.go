@@ -118,7 +118,7 @@ func (s *Sandbox) start(c Command) (*Process, error) {
 		return nil, err
 	}
 	// Nothing to lose: the process may have ended already.
-	_ = unix.Prlimit(process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: maxFiles, Max: maxFiles}, nil)
+	_ = unix.Prlimit(process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: s.config.Files, Max: s.config.Files}, nil)
 	p := &Process{sandbox: s, process: process, streams: streams, done: make(chan struct{})}
 	s.processes = append(s.processes, p)
 	for _, st := range streams {

@@ -29,9 +29,9 @@ import (
 const (
 	// mbPerCPU is the memory size that comes with one virtual CPU.
 	mbPerCPU = 1769
-	// maxProcesses and maxFiles are Lambda's limits for an environment.
+	// maxProcesses and defaultFiles are Lambda's limits for an environment.
 	maxProcesses = 1024
-	maxFiles     = 1024
+	defaultFiles = 1024
 	// defaultTmpMB is Lambda's smallest /tmp.
 	defaultTmpMB = 512
 	// closePatience bounds how long Close waits for killed processes to go.
@@ -58,6 +58,8 @@ type Config struct {
 	MemoryMB int
 	// TmpMB is the size of /tmp in MiB, 512 if 0.
 	TmpMB int
+	// Files is how many descriptors a process may have open, 1,024 if 0.
+	Files uint64
 	// Binds are folders and files of the machine that stay reachable under the
 	// same name although /tmp, /opt or /var/task cover them.
 	Binds []string
@@ -109,6 +111,9 @@ func complete(c *Config) error {
 	}
 	if c.TmpMB == 0 {
 		c.TmpMB = defaultTmpMB
+	}
+	if c.Files == 0 {
+		c.Files = defaultFiles
 	}
 	if c.TmpMB < 0 || c.MemoryMB < 0 {
 		return fmt.Errorf("TmpMB %d, MemoryMB %d: use sizes from 0", c.TmpMB, c.MemoryMB)

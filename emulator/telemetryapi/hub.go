@@ -27,6 +27,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,8 @@ const defaultTry = 5 * time.Second
 type Config struct {
 	// LogFormat is the function's log format, "Text" (also if empty) or "JSON".
 	LogFormat string
+	// Managed is the Telemetry API of managed instances: schema 2025-01-29 only.
+	Managed bool
 	// Identify finds the extension that makes a request, or writes the 403.
 	Identify func(w http.ResponseWriter, r *http.Request) (name string, ok bool)
 	// Dial connects to a destination; it maps sandbox and sandbox.localdomain to
@@ -192,6 +195,23 @@ func (h *Hub) Flush() {
 	defer h.mu.Unlock()
 	for _, s := range h.subs {
 		s.flush()
+	}
+}
+
+// Drain sends what is buffered now and waits until all of it has been taken, or
+// the context ends.
+func (h *Hub) Drain(ctx context.Context) {
+	h.mu.Lock()
+	subs := slices.Clone(h.subs)
+	h.mu.Unlock()
+	for _, s := range subs {
+		s.flush()
+	}
+	for _, s := range subs {
+		select {
+		case <-s.drained():
+		case <-ctx.Done():
+		}
 	}
 }
 

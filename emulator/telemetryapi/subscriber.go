@@ -42,8 +42,9 @@ type subscriber struct {
 	flushed      bool      // Flush asked to end a backoff
 	dropped      int64     // not yet told by platform.logsDropped
 	droppedBytes int64
-	over         bool     // takes nothing more
-	spare        [][]byte // used bodies
+	over         bool          // takes nothing more
+	spare        [][]byte      // used bodies
+	empty        chan struct{} // closed when nothing is held any more; nil if nobody waits
 }
 
 func newSubscriber(h *Hub, name string, want subscription) *subscriber {
@@ -202,6 +203,27 @@ func (s *subscriber) release(b *batch) {
 		s.spare = append(s.spare, b.body[:0])
 	}
 	s.tellDropped(0)
+	s.tellEmpty()
+}
+
+// drained is closed when nothing is held any more.
+func (s *subscriber) drained() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty := s.empty
+	s.tellEmpty()
+	return empty
+}
+
+// tellEmpty ends the waits for an empty buffer, if it is. s.mu is held.
+func (s *subscriber) tellEmpty() {
+	if s.empty != nil && (s.held <= 0 || s.over) {
+		close(s.empty)
+		s.empty = nil
+	}
 }
 
 // drop counts records that the subscriber will not get.
@@ -280,4 +302,5 @@ func (s *subscriber) finish(underWay *batch) {
 	}
 	s.hub.count(func(c *counts) { c.Lost += lost })
 	s.open, s.full, s.spare = batch{}, nil, nil
+	s.tellEmpty()
 }

@@ -57,7 +57,7 @@ type subscriptionBody struct {
 
 // parseSubscription checks a request's body. The error lists all that is wrong
 // with it, in the platform's style.
-func parseSubscription(api string, body []byte) (subscription, error) {
+func parseSubscription(api string, body []byte, managed bool) (subscription, error) {
 	var in subscriptionBody
 	if err := json.Unmarshal(body, &in); err != nil {
 		return subscription{}, fmt.Errorf("request body is not a valid subscription: %w", err)
@@ -65,7 +65,7 @@ func parseSubscription(api string, body []byte) (subscription, error) {
 	s := subscription{api: api}
 	var wrong []string
 	note := func(problems ...string) { wrong = append(wrong, problems...) }
-	note(s.setSchema(in.SchemaVersion)...)
+	note(s.setSchema(in.SchemaVersion, managed)...)
 	if in.Destination.Protocol == "TCP" {
 		note(s.setTCP(in.Destination.Port)...)
 	} else {
@@ -86,10 +86,12 @@ func parseSubscription(api string, body []byte) (subscription, error) {
 	return s, nil
 }
 
-func (s *subscription) setSchema(version *string) []string {
+func (s *subscription) setSchema(version *string, managed bool) []string {
 	known := []string{"2022-07-01", "2022-12-13", "2025-01-29"}
 	if s.api == apiLogs {
 		known = []string{"2020-08-15", "2021-03-18"}
+	} else if managed {
+		known = known[2:]
 	}
 	switch {
 	case version == nil && s.api == apiLogs:
@@ -226,7 +228,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, api, invalid, title 
 		return
 	}
 	if h.subscriptionClosed() {
-		refuseClosed(w, title)
+		h.refuseClosed(w, title)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSubscription))
@@ -234,14 +236,14 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, api, invalid, title 
 		answerError(w, http.StatusBadRequest, invalid, fmt.Sprintf("request body cannot be read: %v", err))
 		return
 	}
-	s, err := parseSubscription(api, body)
+	s, err := parseSubscription(api, body, h.config.Managed)
 	if err != nil {
 		answerError(w, http.StatusBadRequest, invalid, err.Error())
 		return
 	}
 	switch h.subscribe(name, s) {
 	case subscribeClosed:
-		refuseClosed(w, title)
+		h.refuseClosed(w, title)
 	case subscribeOther:
 		answerError(w, http.StatusBadRequest, invalid,
 			fmt.Sprintf("extension %s is subscribed through the other API already", name))
@@ -251,8 +253,12 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, api, invalid, title 
 	}
 }
 
-func refuseClosed(w http.ResponseWriter, title string) {
-	answerError(w, http.StatusForbidden, title+".SubscriptionClosed", title+" API subscription is closed already")
+func (h *Hub) refuseClosed(w http.ResponseWriter, title string) {
+	message := title + " API subscription is closed already"
+	if h.config.Managed {
+		message = title + " API subscription is closed"
+	}
+	answerError(w, http.StatusForbidden, title+".SubscriptionClosed", message)
 }
 
 func answerError(w http.ResponseWriter, status int, typ, message string) {

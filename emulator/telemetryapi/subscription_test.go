@@ -255,7 +255,7 @@ func FuzzParseSubscription(f *testing.F) {
 		if api != apiLogs {
 			api = apiTelemetry
 		}
-		s, err := parseSubscription(api, []byte(body))
+		s, err := parseSubscription(api, []byte(body), false)
 		if err != nil {
 			return
 		}

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
 )
 
 // Config says where to listen and who takes what arrives.
@@ -132,13 +131,13 @@ func (l *Listener) take(r *http.Request) int {
 		return http.StatusOK // sent again it would be as large
 	}
 	connection := r.Context().Value(connectionKey{})
-	if l.resent.seen(connection, l.body, time.Now()) {
+	if l.resent.seen(connection, l.body) {
 		return http.StatusOK
 	}
 	if !l.config.Take(r.Context(), l.body) {
 		return http.StatusServiceUnavailable
 	}
-	l.resent.took(connection, l.body, time.Now())
+	l.resent.took(connection, l.body)
 	return http.StatusOK
 }
 

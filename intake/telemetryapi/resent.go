@@ -1,16 +1,11 @@
 package telemetryapi
 
-import (
-	"hash/maphash"
-	"time"
-)
+import "hash/maphash"
 
-// resentMemory is how many bodies are remembered, resentAge for how long. The
-// platform sends in order, so only its last request can be in doubt.
-const (
-	resentMemory = 4
-	resentAge    = 5 * time.Minute
-)
+// resentMemory is how many bodies are remembered. The platform sends in order,
+// so only its last request can be in doubt; but for how long nobody can say: a
+// freeze may lie between the answer that was lost and the next try.
+const resentMemory = 4
 
 // resent recognises a body that the platform sends again because it never saw
 // our answer. Two different bodies may well be equal (a function that writes
@@ -29,12 +24,11 @@ type taken struct {
 	connection any // nil: none, or its answer was seen
 	sum        uint64
 	length     int
-	at         time.Time
 }
 
 // seen tells whether body is one that we took already. It is called once for
 // each request, before took.
-func (r *resent) seen(connection any, body []byte, now time.Time) bool {
+func (r *resent) seen(connection any, body []byte) bool {
 	for k := range r.recent {
 		if r.recent[k].connection == connection {
 			r.recent[k] = taken{}
@@ -42,7 +36,7 @@ func (r *resent) seen(connection any, body []byte, now time.Time) bool {
 	}
 	sum := maphash.Bytes(r.seed, body)
 	for k, t := range r.recent {
-		if t.connection != nil && t.length == len(body) && t.sum == sum && now.Sub(t.at) < resentAge {
+		if t.connection != nil && t.length == len(body) && t.sum == sum {
 			r.recent[k].connection = connection
 			return true
 		}
@@ -51,7 +45,7 @@ func (r *resent) seen(connection any, body []byte, now time.Time) bool {
 }
 
 // took remembers a body that is in our buffer now.
-func (r *resent) took(connection any, body []byte, now time.Time) {
-	r.recent[r.next] = taken{connection, maphash.Bytes(r.seed, body), len(body), now}
+func (r *resent) took(connection any, body []byte) {
+	r.recent[r.next] = taken{connection, maphash.Bytes(r.seed, body), len(body)}
 	r.next = (r.next + 1) % resentMemory
 }

@@ -4,22 +4,25 @@
 It is written against AWS's documentation alone, in another language and with
 the standard library only, so that the emulator is not judged by a client that
 shares its misunderstandings. It subscribes to the API named in FOREIGN_API
-(telemetry or logs), writes every event it receives as one line to FOREIGN_OUT,
-and leaves after SHUTDOWN once nothing has come for 200 ms.
+(telemetry or logs), listens on FOREIGN_PORT (a free one without it), and writes
+everything it receives as one line each to FOREIGN_OUT. It waits for nothing
+before it calls next, and leaves after SHUTDOWN once the last invocation's report
+has come, half a second before the deadline at the latest.
 """
 import http.client
 import http.server
 import json
 import os
+import socket
 import sys
 import threading
 import time
 
 API = os.environ["AWS_LAMBDA_RUNTIME_API"]
 OUT = open(os.environ["FOREIGN_OUT"], "a", buffering=1)
-PORT = int(os.environ.get("FOREIGN_PORT", "8090"))
+PORT = int(os.environ.get("FOREIGN_PORT", "0"))
 LOCK = threading.Lock()
-LAST = [time.monotonic()]
+REPORTED = set()  # request ids
 
 
 def write(kind, value):
@@ -34,7 +37,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         for event in json.loads(body):
             write("subscription", event)
-        LAST[0] = time.monotonic()
+            if event["type"] == "platform.report":
+                REPORTED.add(event["record"]["requestId"])
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -52,6 +56,14 @@ def call(connection, method, path, headers, body=None):
     return response, text
 
 
+def address():
+    """Where to listen: outside of Lambda the name may be missing."""
+    try:
+        return socket.gethostbyname("sandbox.localdomain")
+    except socket.gaierror:
+        return "0.0.0.0"
+
+
 def main():
     connection = http.client.HTTPConnection(API)
     name = os.path.basename(sys.argv[0])
@@ -61,7 +73,8 @@ def main():
     write("register", json.loads(text))
     identified = {"Lambda-Extension-Identifier": response.headers["Lambda-Extension-Identifier"]}
 
-    server = http.server.ThreadingHTTPServer(("sandbox.localdomain", PORT), Receiver)
+    server = http.server.ThreadingHTTPServer((address(), PORT), Receiver)
+    write("listen", {"address": server.server_address[0]})
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
     logs = os.environ.get("FOREIGN_API") == "logs"
@@ -70,17 +83,18 @@ def main():
         "schemaVersion": "2021-03-18" if logs else "2022-07-01",
         "types": ["platform", "function"],
         "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 25},
-        "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{PORT}/"},
+        "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{server.server_port}/"},
     })
+    last = None
     while True:
         _, text = call(connection, "GET", "/2020-01-01/extension/event/next", identified)
         event = json.loads(text)
         write("next", event)
         if event["eventType"] == "SHUTDOWN":
-            LAST[0] = time.monotonic()
-            while time.monotonic() - LAST[0] < 0.2:
-                time.sleep(0.02)
+            while last not in REPORTED and time.time() < event["deadlineMs"] / 1000 - 0.5:
+                time.sleep(0.01)
             return
+        last = event["requestId"]
 
 
 main()

@@ -17,11 +17,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"slipstream/deploy/layer"
 	"slipstream/emulator"
 	"slipstream/emulator/client"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	patience    = time.Minute
@@ -31,15 +34,19 @@ const (
 
 // entry is one line of what the extension has written.
 type entry struct {
-	From  string
-	Event struct {
-		EventType, RequestID, ShutdownReason string // of next
-		FunctionName, Handler                string // of register
+	From  string // register, listen, next or subscription
+	Event json.RawMessage
+	event
+}
 
-		Time   time.Time // of a telemetry event
-		Type   string
-		Record json.RawMessage
-	}
+// event has the members that the tests look at.
+type event struct {
+	EventType string          `json:"eventType"` // of next
+	RequestID string          `json:"requestId"` // of next
+	Address   string          `json:"address"`   // of listen
+	Time      string          `json:"time"`      // of telemetry
+	Type      string          `json:"type"`      // of telemetry
+	Record    json.RawMessage `json:"record"`    // of telemetry
 }
 
 // program builds a program of this tree.
@@ -52,42 +59,56 @@ func program(t *testing.T, pkg string) string {
 	return path
 }
 
-// foreign copies the extension to where its name has no ending; it registers
-// under its file's name.
-func foreign(t *testing.T) string {
+// foreign copies the extension to where its file, and with it its name, is called
+// foreign. The copy names its interpreter, which need not be in the PATH that
+// Lambda gives to extensions; home is the folder that the interpreter needs.
+func foreign(t *testing.T) (path, home string) {
 	t.Helper()
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Fatalf("find python3: %v (run `make packages`, or install python3)", err)
+	out, err := exec.Command("python3", "-c",
+		"import os, sys; print(os.path.realpath(sys.executable)); print(sys.base_prefix)").Output()
+	if err != nil {
+		t.Fatalf("run python3: %v (install python3, or run `make packages`)", err)
 	}
+	interpreter, home, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	script, err := os.ReadFile("extension.py")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "foreign")
-	if err := os.WriteFile(path, script, 0o755); err != nil {
+	_, script, _ = bytes.Cut(script, []byte("\n")) // without "#!/usr/bin/env python3"
+	path = filepath.Join(t.TempDir(), "foreign")
+	if err := os.WriteFile(path, append([]byte("#!"+interpreter+"\n"), script...), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return path, home
 }
 
-// run invokes a function beside the extensions and ends the environment straight
-// after the last invocation.
-func run(t *testing.T, env map[string]string, bind string, extensions ...string) *emulator.Recorder {
+// play is one run of the function beside extensions: all invocations, and SHUTDOWN
+// straight after the last.
+type play struct {
+	recorder *emulator.Recorder
+	notices  []string
+	heard    []entry // by the foreign extension
+}
+
+// run adds the foreign extension to those that are given. The folder is reachable
+// for them all.
+func run(t *testing.T, api, folder string, env map[string]string, extensions ...string) play {
 	t.Helper()
-	recorder := emulator.NewRecorder(0)
+	path, home := foreign(t)
+	out := filepath.Join(folder, "heard")
+	all := map[string]string{"FOREIGN_API": api, "FOREIGN_OUT": out}
+	maps.Copy(all, env)
+	p := play{recorder: emulator.NewRecorder(0)}
 	var log bytes.Buffer
+	config := emulator.Config{
+		Freeze: true, LogWriter: &log, Observe: p.recorder.Observe(), Binds: []string{folder, home},
+		Functions: []emulator.Function{{
+			Name: "shop", Command: []string{program(t, "./test/endtoend/writer")}, Env: all,
+			Extensions: append(extensions, path), MemoryMB: 1769, Timeout: patience,
+		}},
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	python, err := exec.Command("python3", "-c", "import sys; print(sys.base_prefix)").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := emulator.Config{Freeze: true, LogWriter: &log, Observe: recorder.Observe(),
-		Binds: []string{bind, strings.TrimSpace(string(python))}}
-	config.Functions = []emulator.Function{{
-		Name: "shop", Command: []string{program(t, "./test/endtoend/writer")}, Extensions: extensions, Env: env,
-		MemoryMB: 1769, Timeout: patience,
-	}}
 	lambda, err := emulator.Start(ctx, config)
 	if err != nil {
 		t.Fatal(err)
@@ -99,13 +120,15 @@ func run(t *testing.T, env map[string]string, bind string, extensions ...string)
 			break
 		}
 	}
+	p.notices = lambda.Notices()
 	if err := lambda.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 	if t.Failed() {
-		t.Log(log.String())
+		t.Fatal(log.String())
 	}
-	return recorder
+	p.heard = read(t, out)
+	return p
 }
 
 // read gives what the extension has written.
@@ -121,118 +144,187 @@ func read(t *testing.T, path string) []entry {
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
+		if err := json.Unmarshal(e.Event, &e.event); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
 		entries = append(entries, e)
 	}
 	return entries
 }
 
-// events gives the telemetry of the wanted types: for platform events the type
-// and the request id, for function lines their text's first two words.
-func events(t *testing.T, entries []entry, types ...string) []string {
+// label is how an entry is called where the order counts: "next INVOKE <id>",
+// "platform.report <id>", or the function's line itself.
+func (e entry) label(t *testing.T) string {
 	t.Helper()
-	var list []string
-	for _, e := range entries {
-		for _, want := range types {
-			if e.From == "subscription" && e.Event.Type == want {
-				list = append(list, strings.TrimSpace(want+" "+summary(t, e)))
-			}
+	if e.From != "subscription" {
+		return strings.TrimSpace(e.From + " " + e.EventType + " " + e.RequestID)
+	}
+	if e.Type == "function" {
+		var text string
+		if err := json.Unmarshal(e.Record, &text); err != nil {
+			t.Fatalf("%s: %v", e.Record, err)
+		}
+		return text
+	}
+	var record struct {
+		RequestID string `json:"requestId"`
+	}
+	if err := json.Unmarshal(e.Record, &record); err != nil {
+		t.Fatalf("%s %s: %v", e.Type, e.Record, err)
+	}
+	return strings.TrimSpace(e.Type + " " + record.RequestID)
+}
+
+// text is line n of an invocation, as the function writes it.
+func text(id, n int) string { return fmt.Sprintf("line %d-%d \n", id, n) }
+
+// allLines are the function's lines in their order.
+func allLines() (list []string) {
+	for id := range invocations {
+		for n := range lines {
+			list = append(list, text(id, n))
 		}
 	}
 	return list
 }
 
-func summary(t *testing.T, e entry) string {
+// functionLines are those that the foreign extension heard.
+func (p play) functionLines(t *testing.T) (list []string) {
 	t.Helper()
-	if e.Event.Time.IsZero() {
-		t.Errorf("%s without a time", e.Event.Type)
-	}
-	if e.Event.Type == "function" {
-		var text string
-		if err := json.Unmarshal(e.Event.Record, &text); err != nil {
-			t.Fatalf("%s: %v", e.Event.Record, err)
+	for _, e := range p.heard {
+		if e.Type == "function" {
+			list = append(list, e.label(t))
 		}
-		return strings.Join(strings.Fields(text)[:2], " ")
 	}
-	var record struct{ RequestID string }
-	_ = json.Unmarshal(e.Event.Record, &record) // the Logs API's platform.end has no object
-	return record.RequestID
+	return list
 }
 
 func TestAForeignExtensionHearsEverythingInOrder(t *testing.T) {
-	for api, kinds := range map[string][]string{
-		"telemetry": {"platform.start", "platform.runtimeDone", "platform.report"},
-		"logs":      {"platform.start", "platform.end", "platform.runtimeDone", "platform.report"},
+	for _, api := range []struct {
+		name          string
+		shapes        map[string]string
+		once          []string // types that come once in an environment's life
+		perInvocation []string // in their order
+	}{
+		{"telemetry", telemetryShapes,
+			[]string{"platform.initStart", "platform.telemetrySubscription", "platform.initRuntimeDone",
+				"platform.extension", "platform.initReport"},
+			[]string{"platform.start", "platform.runtimeDone", "platform.report"}},
+		{"logs", logsShapes,
+			[]string{"platform.logsSubscription", "platform.extension"},
+			[]string{"platform.start", "platform.runtimeDone", "platform.end", "platform.report"}},
 	} {
-		t.Run(api, func(t *testing.T) {
-			folder := t.TempDir()
-			out := filepath.Join(folder, "heard")
-			recorder := run(t, map[string]string{"FOREIGN_API": api, "FOREIGN_OUT": out}, folder, foreign(t))
-			entries := read(t, out)
-			ids := lifecycle(t, entries)
-
-			var wantLines []string
-			counts := map[string]int{}
-			for id := range invocations {
-				for n := range lines {
-					wantLines = append(wantLines, fmt.Sprintf("function line %d-%d", id, n))
-				}
-				for _, kind := range kinds {
-					counts[kind+" "+ids[id]]++
-				}
-			}
-			if diff := cmp.Diff(wantLines, events(t, entries, "function")); diff != "" {
+		t.Run(api.name, func(t *testing.T) {
+			p := run(t, api.name, t.TempDir(), nil)
+			ids := p.lifecycle(t)
+			if diff := cmp.Diff(allLines(), p.functionLines(t)); diff != "" {
 				t.Errorf("function lines (-want +got):\n%s", diff)
 			}
-			got := map[string]int{}
-			for _, e := range events(t, entries, kinds...) {
-				got[e]++
+			want := map[string]int{}
+			for _, typ := range api.once {
+				want[typ]++
 			}
-			if diff := cmp.Diff(counts, got); diff != "" {
+			for _, id := range ids {
+				for _, typ := range api.perInvocation {
+					want[typ+" "+id]++
+				}
+			}
+			got := map[string]int{}
+			for _, e := range p.heard {
+				if e.From == "subscription" && e.Type != "function" {
+					got[e.label(t)]++
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("platform events (-want +got):\n%s", diff)
 			}
-			inOrder(t, entries, ids)
-			if ends := recorder.ProcessEnds(); len(ends) != 2 || ends[len(ends)-1].ExitCode != 0 {
-				t.Errorf("processes ended with %+v, want the function killed and the extension with 0", ends)
-			}
+			p.expectOrder(t, ids, api.perInvocation)
+			p.expectShapes(t, api.shapes, ids)
 		})
 	}
 }
 
-// lifecycle checks what register and next gave: an INVOKE for each invocation,
-// then SHUTDOWN. It gives the request ids.
-func lifecycle(t *testing.T, entries []entry) (ids []string) {
+// lifecycle checks what the Extensions API gave: an INVOKE for each invocation,
+// then SHUTDOWN, after which the extension ended by itself. It gives the request
+// ids.
+func (p play) lifecycle(t *testing.T) (ids []string) {
 	t.Helper()
+	want := []string{"register", "listen"}
+	for _, r := range p.recorder.Reports() {
+		ids = append(ids, r.RequestID)
+		want = append(want, "next INVOKE "+r.RequestID)
+	}
+	want = append(want, "next SHUTDOWN")
 	var got []string
-	for _, e := range entries {
-		switch {
-		case e.From == "register":
-			got = append(got, "register "+e.Event.FunctionName)
-		case e.From == "next" && e.Event.EventType == "INVOKE":
-			ids = append(ids, e.Event.RequestID)
-		case e.From == "next":
-			got = append(got, e.Event.EventType+" "+e.Event.ShutdownReason)
+	for _, e := range p.heard {
+		if e.From != "subscription" {
+			got = append(got, e.label(t))
+		}
+		if e.From == "listen" && e.Address == "0.0.0.0" && !strings.Contains(fmt.Sprint(p.notices), "sandbox.localdomain") {
+			t.Error("the name sandbox.localdomain is missing")
 		}
 	}
-	if diff := cmp.Diff([]string{"register shop", "SHUTDOWN spindown"}, got); diff != "" || len(ids) != invocations {
-		t.Fatalf("%d INVOKE events; others (-want +got):\n%s", len(ids), diff)
+	if diff := cmp.Diff(want, got); diff != "" || len(ids) != invocations {
+		t.Fatalf("%d reports; the Extensions API (-want +got):\n%s", len(ids), diff)
+	}
+	var names []string
+	for _, end := range p.recorder.ProcessEnds() {
+		names = append(names, end.Extension)
+		if end.Extension == "foreign" && end.ExitCode != 0 {
+			t.Errorf("the extension ended with %+v", end)
+		}
+	}
+	if diff := cmp.Diff([]string{"", "foreign"}, names); diff != "" {
+		t.Errorf("processes that ended, the function's first (-want +got):\n%s", diff)
 	}
 	return ids
 }
 
-// inOrder checks that an invocation's events stand as the reference has them:
-// start, its lines, runtimeDone, and the report with the next event or later.
-func inOrder(t *testing.T, entries []entry, ids []string) {
+// expectOrder checks that an invocation's events stand as AWS has them: start, its
+// lines, runtimeDone, and the report, which is made after the extension has called
+// next and comes before the following invocation's start.
+func (p play) expectOrder(t *testing.T, ids, types []string) {
 	t.Helper()
 	position := map[string]int{}
-	for i, e := range events(t, entries, "platform.start", "function", "platform.runtimeDone", "platform.report") {
-		position[e] = i
+	for i, e := range p.heard {
+		position[e.label(t)] = i
+	}
+	before := func(first, second string) {
+		t.Helper()
+		if position[first] >= position[second] {
+			t.Errorf("%q (entry %d) does not come before %q (entry %d)", first, position[first], second, position[second])
+		}
 	}
 	for i, id := range ids {
-		story := []string{"platform.start " + id, fmt.Sprintf("function line %d-0", i),
-			fmt.Sprintf("function line %d-%d", i, lines-1), "platform.runtimeDone " + id, "platform.report " + id}
-		for n := 1; n < len(story); n++ {
-			if position[story[n-1]] >= position[story[n]] {
-				t.Errorf("%s does not come before %s", story[n-1], story[n])
+		before(types[0]+" "+id, text(i, 0))
+		before(text(i, lines-1), types[1]+" "+id)
+		for n := 1; n < len(types); n++ {
+			before(types[n-1]+" "+id, types[n]+" "+id)
+		}
+		before("next INVOKE "+id, "platform.report "+id)
+		if i > 0 {
+			before("platform.report "+ids[i-1], "platform.start "+id)
+		}
+	}
+}
+
+// expectShapes compares everything that came with the tables.
+func (p play) expectShapes(t *testing.T, shapes map[string]string, ids []string) {
+	t.Helper()
+	for _, e := range p.heard {
+		switch e.From {
+		case "register":
+			expectShape(t, apiShapes, "register", e.Event)
+		case "next":
+			expectShape(t, apiShapes, e.EventType, e.Event)
+		case "subscription":
+			expectShape(t, shapes, e.Type, e.Record)
+			if !isTime(e.Time) {
+				t.Errorf("time %q: %s", e.Time, e.Event)
+			}
+			cold := e.label(t) == "platform.report "+ids[0]
+			if got := bytes.Contains(e.Record, []byte("initDurationMs")); got != cold {
+				t.Errorf("initDurationMs: %v, want it with the first invocation alone: %s", got, e.Event)
 			}
 		}
 	}
@@ -241,23 +333,47 @@ func inOrder(t *testing.T, entries []entry, ids []string) {
 // Both extensions of an environment hear everything.
 func TestAForeignExtensionBesideOurs(t *testing.T) {
 	folder := t.TempDir()
-	out, files := filepath.Join(folder, "heard"), filepath.Join(folder, "files")
-	env := map[string]string{"FOREIGN_API": "telemetry", "FOREIGN_OUT": out}
-	maps.Copy(env, map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + files + "?compression=none"})
-	run(t, env, folder, foreign(t), program(t, "./cmd/slipstream-extension"))
-	if n := len(events(t, read(t, out), "function")); n != invocations*lines {
-		t.Errorf("the foreign extension heard %d lines, want %d", n, invocations*lines)
+	files := filepath.Join(folder, "files")
+	p := run(t, "telemetry", folder,
+		map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + files + "?compression=none"},
+		program(t, "./cmd/slipstream-extension"))
+	if diff := cmp.Diff(allLines(), p.functionLines(t)); diff != "" {
+		t.Errorf("the foreign extension heard (-want +got):\n%s", diff)
 	}
-	ours := 0
-	err := filepath.WalkDir(files, func(path string, d os.DirEntry, err error) error {
+	want := map[string]int{}
+	for _, line := range allLines() {
+		want[strings.TrimSpace(line)]++
+	}
+	if diff := cmp.Diff(want, delivered(t, files)); diff != "" {
+		t.Errorf("ours delivered (-want +got):\n%s", diff)
+	}
+}
+
+// delivered counts the function's lines in a folder that our extension wrote.
+func delivered(t *testing.T, folder string) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := os.ReadFile(path)
-		ours += bytes.Count(text, []byte(`"type":"function"`))
-		return err
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for line := range bytes.Lines(content) {
+			var record struct{ Type, Message string }
+			if err := json.Unmarshal(line, &record); err != nil {
+				return fmt.Errorf("%s: %q: %w", path, line, err)
+			}
+			if record.Type == "function" {
+				got[strings.TrimSpace(record.Message)]++
+			}
+		}
+		return nil
 	})
-	if err != nil || ours != invocations*lines {
-		t.Errorf("ours delivered %d lines, want %d (%v)", ours, invocations*lines, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return got
 }

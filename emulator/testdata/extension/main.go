@@ -34,6 +34,10 @@ type plan struct {
 	Late         bool   // subscribe on INVOKE, which is too late
 	Logs         bool   // subscribe with the Logs API instead
 	Env          bool   // print the variables
+	Schema       string // of the Telemetry subscription, 2022-12-13 unless given
+	BufferMs     int    // of the Telemetry subscription, 25 unless given
+	Holds        string // text that must have been received when SHUTDOWN comes
+	ExitGate     string // a URL fetched in the background: then exit 7
 }
 
 var (
@@ -43,7 +47,7 @@ var (
 )
 
 func main() {
-	p := plan{Events: []string{"INVOKE", "SHUTDOWN"}}
+	p := plan{Events: []string{"INVOKE", "SHUTDOWN"}, Schema: "2022-12-13", BufferMs: 25}
 	if text := os.Getenv("EXT_" + name); text != "" {
 		check(json.Unmarshal([]byte(text), &p))
 	}
@@ -55,7 +59,14 @@ func main() {
 	}
 	register(p)
 	if p.Telemetry || p.Logs {
-		subscribe(p.Logs)
+		subscribe(p)
+	}
+	if p.ExitGate != "" {
+		go func() {
+			_, err := http.Get(p.ExitGate)
+			check(err)
+			os.Exit(7)
+		}()
 	}
 	if p.InitError != "" {
 		call("POST", "/extension/init/error", "", "Lambda-Extension-Function-Error-Type", p.InitError)
@@ -66,6 +77,11 @@ func main() {
 	}
 	for last := ""; !p.NoNext; {
 		e := next()
+		if e.EventType == "SHUTDOWN" && p.Holds != "" {
+			telemetry.mu.Lock()
+			say(fmt.Sprintf("holds %s=%v", p.Holds, strings.Contains(telemetry.text, p.Holds)))
+			telemetry.mu.Unlock()
+		}
 		if e.EventType == "SHUTDOWN" && (p.Telemetry || p.Logs) {
 			awaitLast(last)
 		}
@@ -91,7 +107,8 @@ func react(p plan, e event) {
 		say("INVOKE " + e.RequestID)
 	}
 	if p.Late {
-		subscribe(false)
+		p.Logs = false
+		subscribe(p)
 	}
 	switch {
 	case p.NoNextAfter == e.EventType:
@@ -166,7 +183,7 @@ func awaitLast(requestID string) {
 
 // subscribe receives telemetry on a port of its own; the emulator's observers
 // see what is delivered.
-func subscribe(logs bool) {
+func subscribe(p plan) {
 	listener, err := net.Listen("tcp", "sandbox.localdomain:0")
 	check(err)
 	telemetry.server.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -176,13 +193,14 @@ func subscribe(logs bool) {
 		telemetry.text += string(body)
 	})
 	go func() { _ = telemetry.server.Serve(listener) }()
-	path, version := "/2022-07-01/telemetry", "2022-12-13"
-	if logs {
+	path, version := "/2022-07-01/telemetry", p.Schema
+	if p.Logs {
 		path, version = "/2020-08-15/logs", "2021-03-18"
 	}
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	body := fmt.Sprintf(`{"schemaVersion":%q,"types":["platform","function"],"buffering":{"timeoutMs":25,"maxItems":1000,`+
-		`"maxBytes":262144},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`, version, port)
+	body := fmt.Sprintf(`{"schemaVersion":%q,"types":["platform","function"],"buffering":{"timeoutMs":%d,"maxItems":1000,`+
+		`"maxBytes":262144},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`,
+		version, p.BufferMs, port)
 	r, err := http.NewRequest("PUT", base+path, strings.NewReader(body))
 	check(err)
 	r.Header.Set("Lambda-Extension-Identifier", id)

@@ -4,12 +4,14 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,8 +27,10 @@ type event struct {
 	SleepMs  int
 	Exit     *int   // exit code
 	Error    string // post .../error with this type
-	Size     int    // of the response, bytes
+	Size     int    // of the response, or of the error, bytes
 	Stream   []string
+	Opened   string // a URL fetched when the stream is open and empty
+	Breaks   string // the stream's trailers say this error type
 	Read     string // answer with this file's text
 	Call     string // answer with what the function of this name answers
 	Env      bool   // answer with the variables
@@ -38,6 +42,23 @@ var base = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API")
 
 func main() {
 	initialise()
+	for range workers() - 1 {
+		go work()
+	}
+	work()
+}
+
+// workers is how many invocations may run at once.
+func workers() int {
+	for _, name := range []string{"WORKERS", "AWS_LAMBDA_MAX_CONCURRENCY"} {
+		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+			return n
+		}
+	}
+	return 1
+}
+
+func work() {
 	for {
 		resp, err := http.Get(base + "/2018-06-01/runtime/invocation/next")
 		check(err)
@@ -77,6 +98,13 @@ func initialise() {
 			go count(value)
 		case "internal":
 			go internal(value)
+		case "unless": // this file exists
+			if _, err := os.Stat(value); err == nil {
+				fmt.Println("function: broken")
+				os.Exit(1)
+			}
+		case "restore":
+			restore(value)
 		case "once": // hangs in the first life of the environment
 			if _, err := os.Stat("/tmp/" + value); err != nil {
 				check(os.WriteFile("/tmp/"+value, nil, 0o644))
@@ -86,6 +114,31 @@ func initialise() {
 	}
 	if strings.Contains(os.Getenv("INIT"), "internal") {
 		<-registered
+	}
+}
+
+// restore lets the platform take its snapshot, and runs an after-restore hook that
+// fails as kind says.
+func restore(kind string) {
+	fmt.Println("function: before the snapshot")
+	resp, err := http.Get(base + "/2018-06-01/runtime/restore/next")
+	check(err)
+	text, _ := io.ReadAll(resp.Body)
+	fmt.Printf("function: restored %d %q\n", resp.StatusCode, text)
+	switch kind {
+	case "error", "initerror":
+		post("/runtime/"+map[string]string{"error": "restore", "initerror": "init"}[kind]+"/error",
+			`{"errorMessage":"no","errorType":"Nope"}`, "Lambda-Runtime-Function-Error-Type", "Function.HookFailed")
+		os.Exit(1)
+	case "exit":
+		os.Exit(3)
+	case "hang":
+		time.Sleep(time.Hour)
+	case "once": // fails the first time in this environment
+		if _, err := os.Stat("/tmp/restored"); err != nil {
+			check(os.WriteFile("/tmp/restored", nil, 0o644))
+			os.Exit(3)
+		}
 	}
 }
 
@@ -109,7 +162,11 @@ func internal(name string) {
 		check(err)
 		return resp
 	}
-	resp := register(name, `{"events":["INVOKE"]}`)
+	events := os.Getenv("INTERNAL_EVENTS")
+	if events == "" {
+		events = `["INVOKE"]`
+	}
+	resp := register(name, `{"events":`+events+`}`)
 	fmt.Println("internal: registered", resp.StatusCode)
 	close(registered)
 	for resp.StatusCode == http.StatusOK {
@@ -147,10 +204,11 @@ func handle(e event, header http.Header, body []byte) {
 	}
 	switch {
 	case e.Error != "":
-		post("/runtime/invocation/"+id+"/error", `{"errorMessage":"handler","errorType":"`+e.Error+`"}`,
+		post("/runtime/invocation/"+id+"/error",
+			`{"errorMessage":"handler`+strings.Repeat("x", e.Size)+`","errorType":"`+e.Error+`"}`,
 			"Lambda-Runtime-Function-Error-Type", e.Error)
 	case len(e.Stream) > 0:
-		stream(id, e.Stream)
+		stream(id, e)
 	default:
 		post("/runtime/invocation/"+id+"/response", answer(e, header, body), "Content-Type", "application/json")
 	}
@@ -189,10 +247,11 @@ func call(name string) string {
 	return string(text)
 }
 
-func stream(id string, parts []string) {
+func stream(id string, e event) {
 	body, feed := io.Pipe()
 	go func() {
-		for _, part := range parts {
+		gate(e.Opened)
+		for _, part := range e.Stream {
 			_, _ = feed.Write([]byte(part))
 		}
 		_ = feed.Close()
@@ -200,6 +259,10 @@ func stream(id string, parts []string) {
 	r, err := http.NewRequest("POST", base+"/2018-06-01/runtime/invocation/"+id+"/response", body)
 	check(err)
 	r.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
+	if e.Breaks != "" {
+		r.Trailer = http.Header{"Lambda-Runtime-Function-Error-Type": {e.Breaks},
+			"Lambda-Runtime-Function-Error-Body": {base64.StdEncoding.EncodeToString([]byte(`{"errorMessage":"broken"}`))}}
+	}
 	resp, err := http.DefaultClient.Do(r)
 	check(err)
 	_ = resp.Body.Close()

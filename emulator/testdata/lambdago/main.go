@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -14,6 +15,7 @@ type order struct {
 	ID    int    `json:"id"`
 	Fails bool   `json:"fails"`
 	Panic string `json:"panic"`
+	Gate  string `json:"gate"` // a URL to fetch: its server decides when to go on
 }
 
 func main() {
@@ -22,6 +24,13 @@ func main() {
 		fmt.Println("order", o.ID)
 		if o.Panic != "" {
 			panic(o.Panic)
+		}
+		if o.Gate != "" {
+			resp, err := http.Get(o.Gate)
+			if err != nil {
+				return "", err
+			}
+			_ = resp.Body.Close()
 		}
 		if o.Fails {
 			return "", errors.New("no such order")

@@ -1,0 +1,86 @@
+package edge
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"slipstream/edge/flush"
+	"slipstream/edge/lambda"
+)
+
+// holding is an edge with one lane that holds every invocation up to a second.
+func holding(t *testing.T, to *scripted) *edge {
+	t.Helper()
+	l := startLane(flush.Limits{}, 1<<20, to)
+	t.Cleanup(l.stop)
+	e := &edge{
+		lanes: []*lane{l.lane}, changed: make(chan struct{}, 1), release: make(chan struct{}, 1),
+		pacer: flush.NewPacer(flush.Pace{Strategy: flush.End, Hold: time.Second}),
+	}
+	l.changed = e.changed
+	return e
+}
+
+// held gives how long the invocation is held after event has happened to the
+// edge, one second after its INVOKE.
+func held(e *edge, event func()) time.Duration {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go e.keepPace(ctx)
+	now := time.Now()
+	time.AfterFunc(time.Second, event)
+	e.invoked(ctx, now, lambda.Event{Type: lambda.EventInvoke, RequestID: "r", Deadline: now.Add(time.Minute)})
+	return time.Since(now) - time.Second
+}
+
+func TestAnInvocationWithNothingToSendIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := holding(t, &scripted{})
+		got := held(e, func() {
+			e.mu.Lock()
+			e.pacer.Done("r", time.Now(), false)
+			e.mu.Unlock()
+			signal(e.changed)
+		})
+		if got != 0 {
+			t.Errorf("held for %v after the runtime was done", got)
+		}
+	})
+}
+
+// The platform's runtimeDone stands behind a request that there is no room for.
+func TestAFullBufferHoldsNoInvocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := holding(t, &scripted{})
+		got := held(e, func() {
+			e.lanes[0].mu.Lock()
+			e.lanes[0].held = 1 << 20
+			e.lanes[0].mu.Unlock()
+			if e.makeRoom(context.Background()) {
+				t.Error("there is room in a full buffer")
+			}
+		})
+		if got != 0 {
+			t.Errorf("held for %v after the buffer was full", got)
+		}
+		time.Sleep(roomWait)
+	})
+}
+
+// The INVOKE comes while such a request is already waiting.
+func TestAFullBufferHoldsNoLaterInvocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := holding(t, &scripted{})
+		e.lanes[0].mu.Lock()
+		e.lanes[0].held = 1 << 20
+		e.lanes[0].mu.Unlock()
+		go e.makeRoom(context.Background())
+		time.Sleep(time.Millisecond)
+		if got := held(e, func() {}); got != -time.Second {
+			t.Errorf("held for %v", got+time.Second)
+		}
+		time.Sleep(roomWait)
+	})
+}

@@ -1,0 +1,269 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"slipstream/edge/buffer"
+	"slipstream/edge/flush"
+	"slipstream/edge/spool"
+	"slipstream/telemetry"
+	"slipstream/wire"
+)
+
+const testEnvironment = "3adf329b-240c-4fc6-b48a-54474f043a02"
+
+// onDisk is an edge of one lane whose undelivered records lie in dir, without
+// the APIs of the platform.
+func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBytes int,
+	to *scripted) (*edge, *laneUnderTest) {
+	t.Helper()
+	e := &edge{
+		config:  Config{SpoolDir: dir, BufferBytes: bufferBytes, SpoolBytes: 16 << 20},
+		pool:    buffer.NewPool(dir, bufferBytes*2),
+		changed: make(chan struct{}, 1), found: make(chan struct{}),
+	}
+	l := newLane(laneConfig{
+		name: "test://x", hash: 7, encoder: wire.TelemetryEvents(), encoding: buffer.Gzip, limits: limits,
+		bufferBytes: bufferBytes, sendTimeout: 5 * time.Second, environment: environment, pushers: 2,
+	}, to, e.pool, &buffer.Sealer{})
+	l.changed = e.changed
+	e.lanes = []*lane{l}
+	ctx, stop := context.WithCancel(context.Background())
+	go l.run(ctx)
+	e.recover()
+	return e, &laneUnderTest{l, to, stop}
+}
+
+// records counts the test's records in what the destination took.
+func (s *scripted) records(t *testing.T) map[string]int {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[string]int{}
+	for id, body := range s.taken {
+		for line := range strings.Lines(gunzip(t, body)) {
+			var log telemetry.Log
+			if err := wire.DecodeLine([]byte(line), &log, &telemetry.Resource{}); err != nil {
+				t.Fatalf("batch %s: %v", id, err)
+			}
+			seen[string(log.Body)]++
+		}
+	}
+	return seen
+}
+
+func expectOnce(t *testing.T, seen map[string]int, n int) {
+	t.Helper()
+	for i := range n {
+		if key := fmt.Sprintf("%q", record(i)); seen[key] != 1 {
+			t.Errorf("record %d was delivered %d times", i, seen[key])
+		}
+	}
+}
+
+// record is the text of the i-th record, long enough to fill chunks.
+func record(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", 1000)) }
+
+// A long outage costs disk and not memory; afterwards everything is there once.
+func TestOutageGoesToTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		down.Store(true)
+		to := &scripted{answer: func(int, context.Context) error {
+			if down.Load() {
+				return errors.New("refused")
+			}
+			return nil
+		}}
+		const bufferBytes = 256 << 10
+		e, l := onDisk(t, t.TempDir(), testEnvironment, flush.Limits{Bytes: 16 << 10}, bufferBytes, to)
+		for i := range 1000 {
+			l.put(record(i))
+			if i%10 == 0 {
+				time.Sleep(20 * time.Millisecond)
+				synctest.Wait()
+			}
+			if full, _ := l.full(); full {
+				t.Fatalf("no room after %d records: %d bytes held", i, l.held)
+			}
+		}
+		if u := e.spool.Usage(); u.Batches < 20 {
+			t.Errorf("the spool has %+v", u)
+		}
+		down.Store(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		c := l.end()
+		if c.delivered != 1000 || len(c.dropped) != 0 || e.spool.Usage().Batches != 0 {
+			t.Errorf("%v; left in the spool: %+v", c, e.spool.Usage())
+		}
+		expectOnce(t, to.records(t), 1000)
+		e.leave()
+	})
+}
+
+// A process that ends without a word leaves everything that was committed to
+// the next one: the open batch, closed ones, and those in the spool.
+func TestNextProcessDeliversWhatTheLastOneHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		e, l := onDisk(t, dir, testEnvironment, flush.Limits{Bytes: 16 << 10}, 1<<20, dead)
+		for i := range 50 {
+			l.put(record(i))
+			l.commit()
+		}
+		time.Sleep(time.Second)
+		l.put("not committed")
+		l.stop()
+		<-l.drained
+		copied := copyTree(t, dir) // as a kill leaves it
+		e.leave()
+
+		to := &scripted{}
+		other := strings.Replace(testEnvironment, "3", "4", 1)
+		_, next := onDisk(t, copied, other, flush.Limits{Bytes: 16 << 10}, 1<<20, to)
+		c := next.end()
+		if c.recovered != c.delivered || c.received != 0 || c.recovered < 50 {
+			t.Error(c)
+		}
+		expectOnce(t, to.records(t), 50)
+		for _, id := range to.tries {
+			if !strings.HasPrefix(id, testEnvironment+"-") {
+				t.Errorf("batch %s does not have the name that it had", id)
+			}
+		}
+	})
+}
+
+// At SHUTDOWN the fallback takes what the destination does not; what neither
+// takes is kept where the environment goes on, and else counted as lost.
+func TestEndOfAnEnvironmentWithADeadDestination(t *testing.T) {
+	refuse := func(int, context.Context) error { return errors.New("refused") }
+	for name, tc := range map[string]struct {
+		fallback *scripted
+		goesOn   bool
+		check    func(count) bool
+	}{
+		"a fallback":         {&scripted{}, false, func(c count) bool { return c.delivered == 3 && c.fallback == 3 }},
+		"the environment on": {nil, true, func(c count) bool { return c.spooled == 3 && len(c.dropped) == 0 }},
+		"the end":            {nil, false, func(c count) bool { return c.dropped["undelivered_at_shutdown"] == 3 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				e, l := onDisk(t, dir, testEnvironment, flush.Limits{}, 1<<20, &scripted{answer: refuse})
+				if tc.fallback != nil {
+					l.fallback = tc.fallback
+				}
+				for i := range 3 {
+					l.put(record(i))
+				}
+				now := time.Now()
+				l.finish(now, now.Add(1900*time.Millisecond))
+				select {
+				case <-l.drained:
+				case <-time.After(1900 * time.Millisecond):
+				}
+				l.stop()
+				<-l.drained
+				if tc.goesOn {
+					l.keep()
+				}
+				if c := l.account(tc.goesOn); !tc.check(c) {
+					t.Error(c)
+				}
+				e.leave()
+				s, err := spool.Open(filepath.Join(dir, "spool"), 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := s.Usage().Records; got > 0 != tc.goesOn {
+					t.Errorf("%d records are left in the spool", got)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A disk that cannot be used costs the protection, not the records.
+func TestWithoutADisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		to := &scripted{answer: func(try int, _ context.Context) error {
+			if try < 3 {
+				return errors.New("refused")
+			}
+			return nil
+		}}
+		e, l := onDisk(t, filepath.Join(file, "below"), testEnvironment, flush.Limits{Bytes: 16 << 10}, 1<<20, to)
+		for i := range 100 {
+			l.put(record(i))
+			l.commit()
+		}
+		time.Sleep(time.Minute)
+		if c := l.end(); c.delivered != 100 || len(c.dropped) != 0 {
+			t.Error(c)
+		}
+		expectOnce(t, to.records(t), 100)
+		e.leave()
+	})
+}
+
+// Nothing leaves before the restore; then it goes under the environment's own
+// name.
+func TestSnapshotHasNoIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &scripted{}
+		l := newLane(laneConfig{
+			name: "test://x", encoder: wire.TelemetryEvents(), encoding: buffer.Gzip, limits: flush.Limits{Bytes: 1},
+			bufferBytes: 1 << 20, sendTimeout: time.Second, environment: "snapshot", pushers: 1,
+			reencode: func(*telemetry.Resource) wire.Encoder { return nil },
+		}, to, &buffer.Pool{}, &buffer.Sealer{})
+		l.waiting = true
+		ctx, stop := context.WithCancel(context.Background())
+		go l.run(ctx)
+		under := &laneUnderTest{l, to, stop}
+		under.put("init")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		to.ids(t)
+		l.renew(&telemetry.Resource{EnvironmentID: "mine"}, time.Now())
+		synctest.Wait()
+		under.put("more")
+		synctest.Wait()
+		if c := under.end(); c.delivered != 2 {
+			t.Error(c)
+		}
+		for _, id := range to.tries {
+			if !strings.HasPrefix(id, "mine-") {
+				t.Errorf("batch %s", id)
+			}
+		}
+	})
+}
+
+// copyTree copies a folder to another one.
+func copyTree(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}

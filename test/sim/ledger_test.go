@@ -1,0 +1,159 @@
+package sim_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// record is one event of the platform and what the platform knows of it.
+type record struct {
+	token   int
+	life    int
+	kind    string    // event type
+	value   string    // the record's JSON
+	request string    // its invocation, if that can be told for sure
+	parts   int       // posts that it was spread over so far
+	whole   bool      // its last part has been posted
+	offered int       // parts that the edge may have taken
+	acked   int       // parts that the platform has a 200 for
+	first   time.Time // when the whole of it was first offered
+	settled time.Time // when the last part had its 200
+}
+
+// definite tells whether the edge owes the record: every part has its 200.
+func (r *record) definite() bool { return r.whole && r.acked == r.parts }
+
+// lane is what became of the records at one destination, its fallback included.
+type lane struct {
+	plan    *lanePlan
+	batches map[string]*content // by id, of every try
+	taken   map[string]bool     // batch ids
+	where   map[int]string      // token to batch id
+	refused map[int]bool        // by token: never to be taken
+	metrics int
+	owed    int // bytes of values that the edge holds
+	lives   []*laneLife
+}
+
+// content is what is in a batch.
+type content struct {
+	body  []byte
+	lines []string
+	tries uint64
+}
+
+// laneLife is a lane in one life of the edge.
+type laneLife struct {
+	told, rejected int       // records in answers that the edge saw
+	answers        []answer  // the same, with their times
+	notBefore      time.Time // a Retry-After that the edge was told
+	denied         bool      // since SHUTDOWN something was not taken at once
+	lastReturn     time.Time
+	busy           time.Duration // answers since SHUTDOWN took that long together
+}
+
+// answer is the end of one send.
+type answer struct {
+	at time.Time
+	ok bool
+}
+
+// account is the edge's own closing line.
+type account struct {
+	received, recovered, delivered, fallback, spooled int
+	dropped                                           map[string]int
+}
+
+func (a *account) lost() int {
+	n := 0
+	for _, k := range a.dropped {
+		n += k
+	}
+	return n
+}
+
+// wants tells whether the lane takes a type of record.
+func (l *lane) wants(kind string) bool {
+	first, _, _ := strings.Cut(kind, ".")
+	return l.plan.types == "" || strings.Contains(l.plan.types, first)
+}
+
+// problem notes that something is wrong. The first one is what is reported.
+func (w *world) problem(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.logs.Lock()
+	w.problems = append(w.problems, text)
+	w.logs.Unlock()
+	w.logf("PROBLEM: %s", text)
+}
+
+// take books a batch that a destination holds durably, from the edge's bytes.
+func (w *world) take(l *lane, id string, lines []string) {
+	w.mu.Lock()
+	again := l.taken[id]
+	l.taken[id] = true
+	w.mu.Unlock()
+	if again {
+		return
+	}
+	for _, text := range lines {
+		if strings.Contains(text, `"type":"slipstream.metrics"`) {
+			l.metrics++
+			continue
+		}
+		w.takeLine(l, id, text)
+	}
+}
+
+// takeLine books one delivered line and compares it with what was sent.
+func (w *world) takeLine(l *lane, id, text string) {
+	token := tokenOf(text)
+	w.mu.Lock()
+	var r *record
+	if token >= 0 && token < len(w.records) {
+		r = w.records[token]
+	}
+	before, double := l.where[token]
+	l.where[token] = id
+	if r != nil && r.definite() && !double {
+		w.owes(l, -len(r.value))
+	}
+	w.mu.Unlock()
+	switch {
+	case r == nil:
+		w.problem("%s: batch %s has a line that nobody sent: %.200s", l.plan.name, id, text)
+		return
+	case double:
+		w.problem("%s: record %d (%s) is in batch %s and in batch %s", l.plan.name, token, r.kind, before, id)
+	case !l.wants(r.kind):
+		w.problem("%s: record %d (%s) is not of the types that it wants", l.plan.name, token, r.kind)
+	}
+	value, column := r.value, `,"record":`
+	if value[0] == '"' {
+		value, column = strings.Replace(value, `\n"`, `"`, 1), `,"message":`
+	}
+	want := column + value + "}"
+	// A record that was cut and whose rest never came is handed on as a string.
+	cut := !r.definite() && len(value) > hugeRecord && !strings.HasSuffix(text, "}}")
+	if !strings.HasSuffix(text, want) && !cut {
+		w.problem("%s: record %d arrived as %.300s…, want an end like %.300s…", l.plan.name, token, text, want)
+	}
+	if r.request != "" && !strings.Contains(text, `"request_id":"`+r.request+`"`) {
+		w.problem("%s: record %d (%s) is not of invocation %s: %.200s", l.plan.name, token, r.kind, r.request, text)
+	}
+}
+
+// tokenOf finds the number between tildes that every record carries.
+func tokenOf(text string) int {
+	_, rest, _ := strings.Cut(text, "~")
+	digits, _, ok := strings.Cut(rest, "~")
+	if !ok {
+		return -1
+	}
+	token := -1
+	if _, err := fmt.Sscanf(digits, "%d", &token); err != nil {
+		return -1
+	}
+	return token
+}

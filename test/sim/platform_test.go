@@ -1,0 +1,233 @@
+package sim_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"slipstream/edge"
+)
+
+// apiAddress is where the simulated platform has its Runtime API.
+const apiAddress = "169.254.100.1:9001"
+
+// extensionID is the identifier that every registration gets.
+const extensionID = "7d2f9c1e-7a55-4b0d-8d3c-0f9a6d1f1c11"
+
+// life is one process of the edge in the environment, from its start to its end.
+type life struct {
+	w      *world
+	plan   *lifePlan
+	number int
+	net    *network
+	post   *post
+	lanes  []*laneLife
+
+	nexts  chan time.Time // next was called
+	events chan api       // what it is answered with
+	over   chan struct{}  // closed when Run has returned
+	cancel context.CancelFunc
+
+	mu         sync.Mutex
+	registered bool
+	asking     bool // next is under way
+	shutdown   time.Time
+	read       time.Time // when the last event was
+	deadline   time.Time // of SHUTDOWN
+	restored   bool
+	returned   time.Time
+	last       *record // the last platform.report or initReport
+	longHold   time.Time
+	holds      int // long ones without an answer in between
+	killed     bool
+}
+
+// api is one event of the Extensions API.
+type api struct {
+	text  string
+	after time.Duration // until the edge gets to read it
+}
+
+// startLife starts the edge.
+func (w *world) startLife(number int) *life {
+	l := &life{w: w, plan: &w.plan.lives[number], number: number, nexts: make(chan time.Time, 1),
+		events: make(chan api, 1), over: make(chan struct{})}
+	l.net = newNetwork(l.serve)
+	if w.plan.portTaken {
+		l.net.taken = 8080
+	}
+	for _, lane := range w.lanes {
+		mine := &laneLife{}
+		lane.lives = append(lane.lives, mine)
+		l.lanes = append(l.lanes, mine)
+	}
+	l.post = newPost(w, l, l.plan.trouble, l.plan.dice.split())
+	go l.post.run()
+	config, errs := edge.Load(w.variable)
+	config.SpoolDir = ""
+	config.Name = "slipstream-extension"
+	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random}
+	// SPOOL: with a spool this is where config gets the run's own folder, w.spool;
+	// see spooled in lifecycle_test.go.
+	if len(errs) > 0 {
+		w.problem("the configuration is refused: %v", errs)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	go func() {
+		err := edge.Run(ctx, config, nil)
+		if err != nil && !l.isKilled() {
+			w.problem("edge.Run failed: %v", err)
+		}
+		l.mu.Lock()
+		l.returned = time.Now()
+		l.mu.Unlock()
+		close(l.over)
+	}()
+	return l
+}
+
+// serve is the Extensions API on one connection.
+func (l *life) serve(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	in := bufio.NewReader(c)
+	for {
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		text, err := io.ReadAll(req.Body)
+		if err != nil {
+			return
+		}
+		status, head, answer := l.handle(req, text)
+		if status == 0 {
+			return
+		}
+		reply := fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s", status, head, len(answer), answer)
+		if _, err := c.Write([]byte(reply)); err != nil {
+			return
+		}
+	}
+}
+
+// handle answers one call; status 0 closes the connection.
+func (l *life) handle(req *http.Request, text []byte) (status int, head, answer string) {
+	l.mu.Lock()
+	registered := l.registered
+	l.mu.Unlock()
+	call := req.Method + " " + req.URL.Path
+	if call == "POST /2020-01-01/extension/register" {
+		return l.register(req, text)
+	}
+	if !registered || req.Header.Get("Lambda-Extension-Identifier") != extensionID {
+		l.w.problem("%s without its identifier", call)
+		return http.StatusForbidden, "", `{"errorType":"Extension.UnknownExtensionIdentifier"}`
+	}
+	switch call {
+	case "PUT /2022-07-01/telemetry":
+		return l.subscribe(text)
+	case "GET /2020-01-01/extension/event/next":
+		return l.next()
+	}
+	l.w.problem("an unexpected call: %s", call)
+	return http.StatusNotFound, "", ""
+}
+
+func (l *life) register(req *http.Request, text []byte) (int, string, string) {
+	want := `{"events":["INVOKE","SHUTDOWN"]}`
+	if l.w.plan.kind == "lambda-managed-instances" {
+		want = `{"events":["SHUTDOWN"]}`
+	}
+	l.mu.Lock()
+	again := l.registered
+	l.registered = true
+	l.mu.Unlock()
+	if again || req.Header.Get("Lambda-Extension-Name") != "slipstream-extension" || string(text) != want {
+		l.w.problem("register as %q with %s", req.Header.Get("Lambda-Extension-Name"), text)
+	}
+	return http.StatusOK, "Lambda-Extension-Identifier: " + extensionID + "\r\n",
+		`{"functionName":"shop","functionVersion":"$LATEST","handler":"index.handler","accountId":"123456789012"}`
+}
+
+func (l *life) subscribe(text []byte) (int, string, string) {
+	var s struct {
+		SchemaVersion string
+		Types         []string
+		Buffering     struct{ MaxItems, MaxBytes, TimeoutMs int }
+		Destination   struct{ Protocol, URI string }
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	err := d.Decode(&s)
+	u, uriErr := url.Parse(s.Destination.URI)
+	wantVersion := "2022-12-13"
+	if l.w.plan.kind == "lambda-managed-instances" {
+		wantVersion = "2025-01-29"
+	}
+	if err != nil || uriErr != nil || s.SchemaVersion != wantVersion || s.Destination.Protocol != "HTTP" ||
+		s.Buffering.MaxItems < 1000 || s.Buffering.MaxItems > 10_000 || s.Buffering.MaxBytes < 1<<18 ||
+		s.Buffering.MaxBytes > 1<<20 || s.Buffering.TimeoutMs < 25 || s.Buffering.TimeoutMs > 30_000 || len(s.Types) == 0 {
+		l.w.problem("a subscription that the API refuses: %s", text)
+		return http.StatusBadRequest, "", `{"errorType":"ValidationError"}`
+	}
+	port, _ := strconv.Atoi(u.Port()) // 0 is refused by connect
+	l.post.subscribe(port, u.Path, s.Buffering.MaxItems, s.Buffering.MaxBytes,
+		time.Duration(s.Buffering.TimeoutMs)*time.Millisecond)
+	return http.StatusOK, "", `"OK"`
+}
+
+// next waits for an event.
+func (l *life) next() (int, string, string) {
+	l.mu.Lock()
+	asking := l.asking
+	l.asking = true
+	l.mu.Unlock()
+	if asking {
+		l.w.problem("two calls of next at once")
+		return http.StatusForbidden, "", `{"errorType":"Extension.InvalidExtensionState"}`
+	}
+	l.w.logf("edge: next")
+	l.nexts <- time.Now()
+	select {
+	case e := <-l.events:
+		if e.after > 0 {
+			time.Sleep(e.after)
+		}
+		l.mu.Lock()
+		l.asking, l.read = false, time.Now()
+		l.mu.Unlock()
+		return http.StatusOK, "Lambda-Extension-Event-Identifier: " + extensionID + "\r\n", e.text
+	case <-l.over:
+		return 0, "", ""
+	}
+}
+
+// ending tells whether SHUTDOWN (or SIGTERM) has come.
+func (l *life) ending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.shutdown.IsZero()
+}
+
+// unrestored tells whether the environment is still a snapshot's.
+func (l *life) unrestored() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.plan.kind == "snap-start" && !l.restored && l.shutdown.IsZero()
+}
+
+func (l *life) isKilled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.killed
+}
