@@ -87,7 +87,7 @@ func TestPacer(t *testing.T) {
 		}},
 		"the end may be known before the INVOKE is read": {with(End), []beat{
 			{at: 1, what: "done", id: "a", doneAt: 1},
-			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.35},
+			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.25},
 			{at: 1.2, what: "look", next: true},
 		}},
 		"nothing is held for those that do not answer": {with(End), []beat{
