@@ -57,7 +57,8 @@ func trials() []trial {
 
 	refused := trial{Scenario: everyday("refused"), runs: 3, refuse: true, half: true, options: small}
 	failing := refused
-	failing.Name, failing.refuse, failing.trouble = "failing", false, servers.Trouble{Status: http.StatusServiceUnavailable}
+	failing.Name, failing.refuse = "failing", false
+	failing.trouble = servers.Trouble{Status: http.StatusServiceUnavailable}
 
 	slow := trial{Scenario: everyday("128MB"), runs: 3, trouble: servers.Trouble{Wait: delay}}
 	slow.Invocations, slow.MemoryMB, slow.Cold = 20, 128, true
