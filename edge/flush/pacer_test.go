@@ -67,14 +67,9 @@ func TestPacer(t *testing.T) {
 			{at: 1, what: "invoke", id: "a", again: 10.5},
 			{at: 3.1, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.25},
 			{at: 4, what: "invoke", id: "b", again: 13.5},
-			{at: 5.3, what: "done", id: "b", doneAt: 5, unsent: true, next: true, flush: true, long: true},
+			{at: 5.3, what: "done", id: "b", doneAt: 5, unsent: true, flush: true, again: 5.3625}, // some of it is left
 			{at: 6, what: "invoke", id: "c", again: 15.5},
 			{at: 6.1, what: "done", id: "c", doneAt: 9, unsent: true, flush: true, again: 6.35}, // another clock
-		}},
-		"a hold that begins late still has time for a send": {with(End), []beat{
-			{at: 1, what: "invoke", id: "a", again: 10.5},
-			{at: 4, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 4.0625},
-			{at: 4.0625, what: "look", unsent: true, next: true, long: true},
 		}},
 		"a hold never reaches the deadline": {with(End), []beat{
 			{at: 0, what: "invoke", id: "a", deadline: 3, again: 2.5},
