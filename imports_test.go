@@ -32,7 +32,7 @@ var linked = []link{
 	{"github.com/segmentio/asm", 7, "imported by " + jx},
 	{xsys, 1, "imported by github.com/segmentio/asm: what the CPU can do"},
 	{compress, 11, "gzip and zstd of what is sent and stored"},
-	{standard, 87, "HTTP with TLS is most of it"},
+	{standard, 88, "HTTP with TLS is most of it"},
 }
 
 // standard stands for the standard library.

@@ -141,8 +141,13 @@ func (p *Pacer) Decide(now time.Time, sent bool) Decision {
 		d.At = earlier(end, p.urgentAt(now))
 	case !p.flushed:
 		p.flushed, d.Flush = true, true
-		// The word of the runtime's end comes late: up to SLIPSTREAM_TELEMETRY_TIMEOUT_MS.
-		p.until = earlier(earlier(p.now.done, now).Add(p.pace.Hold), end)
+		// The word of the runtime's end comes late, up to SLIPSTREAM_TELEMETRY_TIMEOUT_MS:
+		// what is left of the hold then is for the sends, but some of it always is.
+		p.until = earlier(p.now.done, now).Add(p.pace.Hold)
+		if least := now.Add(p.pace.Hold / 4); p.until.Before(least) {
+			p.until = least
+		}
+		p.until = earlier(p.until, end)
 		d.At = p.until
 		if !now.Before(p.until) {
 			d.Next, d.HeldLong = true, true

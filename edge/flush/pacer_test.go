@@ -67,7 +67,7 @@ func TestPacer(t *testing.T) {
 			{at: 1, what: "invoke", id: "a", again: 10.5},
 			{at: 3.1, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.25},
 			{at: 4, what: "invoke", id: "b", again: 13.5},
-			{at: 5.3, what: "done", id: "b", doneAt: 5, unsent: true, next: true, flush: true, long: true},
+			{at: 5.3, what: "done", id: "b", doneAt: 5, unsent: true, flush: true, again: 5.3625}, // some of it is left
 			{at: 6, what: "invoke", id: "c", again: 15.5},
 			{at: 6.1, what: "done", id: "c", doneAt: 9, unsent: true, flush: true, again: 6.35}, // another clock
 		}},
@@ -87,7 +87,7 @@ func TestPacer(t *testing.T) {
 		}},
 		"the end may be known before the INVOKE is read": {with(End), []beat{
 			{at: 1, what: "done", id: "a", doneAt: 1},
-			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.35},
+			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.25},
 			{at: 1.2, what: "look", next: true},
 		}},
 		"nothing is held for those that do not answer": {with(End), []beat{
