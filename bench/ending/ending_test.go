@@ -72,7 +72,7 @@ func TestASeedRepeatsThePlan(t *testing.T) {
 			texts = append(texts, r.String())
 		}
 		for _, event := range events {
-			texts = append(texts, string(event))
+			texts = append(texts, string(event.payload))
 		}
 		return texts
 	}

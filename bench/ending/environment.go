@@ -119,7 +119,8 @@ func (e *environment) play(ctx context.Context, ends int) error {
 	}
 	lambda, err := emulator.Start(ctx, emulator.Config{
 		Freeze: true, Faults: rules, LogWriter: &e.log,
-		Observe: emulator.Observe{Delivery: e.delivery, Report: e.report},
+		Observe: emulator.Observe{Delivery: e.delivery, Report: e.report,
+			ProcessEnd: e.ended},
 		Functions: []emulator.Function{{Name: "bench", Command: []string{e.programs.Function},
 			Extensions: []string{e.extension}, Env: variables, MemoryMB: 1769, Timeout: timeout}},
 	})
@@ -134,17 +135,17 @@ func (e *environment) play(ctx context.Context, ends int) error {
 }
 
 // invoke goes through the events until the processes have ended often enough,
-// and on until an invocation is a success: somebody must be there to deliver what
-// the last end has left. An outage is over after half of the ends.
-func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy *servers.Proxy, events [][]byte,
+// and on until an invocation is a success in which nobody is after them: a process
+// must be there to deliver what the last end has left. An outage is over after half of the ends.
+func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy *servers.Proxy, events []event,
 	ends int) error {
 	down, ended, well := e.outage, 0, true
 	for _, event := range events {
-		stop := func() {}
+		stop, calm := func() {}, event.calm
 		if !well && e.random.IntN(3) == 0 {
-			stop = e.hunt()
+			stop, calm = e.hunt(), false
 		}
-		_, err := client.Invoke(ctx, lambda, "bench", event)
+		_, err := client.Invoke(ctx, lambda, "bench", event.payload)
 		stop()
 		if err != nil {
 			return err
@@ -163,7 +164,7 @@ func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy
 			}
 			down = false
 		}
-		if ended >= ends && well {
+		if ended >= ends && well && calm {
 			return nil
 		}
 	}
@@ -184,7 +185,11 @@ func (e *environment) hunt() (stop func()) {
 			case <-time.After(time.Millisecond):
 			}
 		}
-		time.Sleep(moment)
+		select {
+		case <-over: // nobody may be killed who has nobody to follow
+			return
+		case <-time.After(moment):
+		}
 		if pid := memory.Child(filepath.Base(e.extension)); pid != 0 {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
 		}
@@ -192,8 +197,14 @@ func (e *environment) hunt() (stop func()) {
 	return func() { close(over); hunting.Wait() }
 }
 
+// event is what the function gets.
+type event struct {
+	payload []byte
+	calm    bool // nothing is killed, exits or hangs
+}
+
 // invocations are the events, and the faults that hit some of them.
-func (e *environment) invocations(n int) (rules []fault.Rule, events [][]byte, err error) {
+func (e *environment) invocations(n int) (rules []fault.Rule, events []event, err error) {
 	for i := range n {
 		var kills []string
 		end := ""
@@ -217,8 +228,9 @@ func (e *environment) invocations(n int) (rules []fault.Rule, events [][]byte, e
 			}
 			rules = append(rules, rule)
 		}
-		events = append(events, fmt.Appendf(nil, `{"id":%d,"lines":%d,"parts":%d,"pause_ms":%d,"end":%q}`,
-			(e.number+1)*idsEach+i, linesEach, parts, pauseMs, end))
+		payload := fmt.Appendf(nil, `{"id":%d,"lines":%d,"parts":%d,"pause_ms":%d,"end":%q}`,
+			(e.number+1)*idsEach+i, linesEach, parts, pauseMs, end)
+		events = append(events, event{payload: payload, calm: len(kills) == 0 && end == ""})
 	}
 	return rules, events, nil
 }
@@ -250,6 +262,14 @@ func (e *environment) report(r emulator.Report) {
 		e.mu.Unlock()
 	}
 	e.reported <- r.Status == "success"
+}
+
+// ended puts the end of a process into the log.
+func (e *environment) ended(end emulator.ProcessEnd) {
+	if end.Extension != "" {
+		_, _ = fmt.Fprintf(&e.log, "%s the extension ended: exit code %d, signal %d\n", end.At.UTC().Format(clock),
+			end.ExitCode, end.Signal) // it never fails
+	}
 }
 
 // splitRecords gives the records of a post, which is a JSON array, or of an
