@@ -71,7 +71,8 @@ type Config struct {
 	LogWriter io.Writer
 	// Faults are applied in each environment, with counts of its own.
 	Faults []fault.Rule
-	// Freeze stops all processes of an environment between invocations.
+	// Freeze stops all processes of an environment between invocations. Those of
+	// managed instances always run on.
 	Freeze bool
 	// IdleTimeout is when an idle environment is spun down; 10 minutes if 0.
 	IdleTimeout time.Duration

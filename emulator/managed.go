@@ -258,8 +258,8 @@ func (p *pool) replace(e *environment) {
 	p.counted--
 	p.wake()
 	p.mu.Unlock()
-	if e.shared.initFailure != nil {
-		return // another would fail too; the next invocation tries
+	if e.shared.initFailure != nil || p.stopped.Err() != nil {
+		return // another would fail too, the next invocation tries; or nobody needs one
 	}
 	if another, err := p.create(); err == nil {
 		_ = another.initOnce()
