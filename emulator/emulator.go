@@ -113,7 +113,8 @@ type Function struct {
 	// Concurrency is how many environments may exist at once; 1 if 0.
 	Concurrency int
 	// Warm is how many environments are initialised by Start, before any
-	// invocation. With another InitType than on-demand it is Concurrency if 0.
+	// invocation. With another InitType than on-demand it is Concurrency if 0. Those
+	// beyond the provisioned ones are on demand.
 	Warm int
 	// LogFormat is "Text", also if empty, or "JSON". Managed instances have JSON only.
 	LogFormat string

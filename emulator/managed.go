@@ -53,7 +53,7 @@ func (e *environment) initOnce() *failure {
 	e.shared.once.Do(func() {
 		defer close(e.shared.initialised)
 		e.fresh = false
-		limit := e.function.initLimit(0)
+		limit := initLimit(managed, e.function.Timeout, 0)
 		if f := e.init(phaseInit, time.Now().Add(limit), limit); f != nil {
 			e.shared.initFailure = f
 			e.life.Load().fail(f)

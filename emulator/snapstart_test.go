@@ -41,7 +41,8 @@ func TestSnapStart(t *testing.T) {
 		init  string
 		lines []string // of the function in the first invocation
 	}{
-		"with hooks":  {"sleep=100ms,restore", []string{"function function: before the snapshot", `function function: restored 200 ""`}},
+		"with hooks": {"sleep=100ms,restore", []string{"function function: before the snapshot",
+			`function function: restored 200 ""`}},
 		"without":     {"", nil},
 		"on AWS's Go": {"lambdago", nil},
 	} {
@@ -411,6 +412,39 @@ func TestProvisionedConcurrency(t *testing.T) {
 	}
 	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 2 { // one of them without any invocation
 		t.Errorf("SHUTDOWN: %q", got)
+	}
+}
+
+// TestProvisionedSpillover: an environment beyond the provisioned ones is one on
+// demand.
+func TestProvisionedSpillover(t *testing.T) {
+	s := play(t, change(func(_ *Config, f *Function) { f.InitType, f.Warm, f.Concurrency = provisioned, 1, 2 }))
+	answers := []<-chan Result{s.begin(`{"Env":true,"Gate":"GATE/f"}`), s.begin(`{"Env":true,"Gate":"GATE/f"}`)}
+	var types []string
+	for range answers {
+		s.reach()
+	}
+	for range answers {
+		s.open <- struct{}{}
+	}
+	for _, answer := range answers {
+		payload := string((<-answer).Payload)
+		for _, kind := range []string{onDemand, provisioned} {
+			if strings.Contains(payload, `"AWS_LAMBDA_INITIALIZATION_TYPE=`+kind+`"`) {
+				types = append(types, kind)
+			}
+		}
+	}
+	slices.Sort(types)
+	s.settle()
+	cold := 0
+	for _, r := range s.recorder.Reports() {
+		if r.ColdStart && r.Init > 0 {
+			cold++
+		}
+	}
+	if !slices.Equal(types, []string{onDemand, provisioned}) || cold != 1 || len(s.log.lines("INIT_REPORT ")) != 1 {
+		t.Errorf("types %q, %d cold starts; log:\n%s", types, cold, s.log)
 	}
 }
 
