@@ -142,7 +142,7 @@ func checkRestoreReports(t *testing.T, s *stage) {
 			t.Errorf("report %d: %s", i, line)
 		}
 		if r.ColdStart != (i == 0) || (r.Restore > 0) != (i == 0) || r.Init != 0 ||
-			r.BilledMs != r.BilledRestoreMs+int64(math.Ceil(milliseconds(r.Duration))) {
+			r.BilledMs != r.BilledRestoreMs+int64(math.Ceil(float64(r.Duration)/float64(time.Millisecond))) {
 			t.Errorf("report %d: %+v", i, r)
 		}
 	}
