@@ -16,7 +16,7 @@ func (l *life) judge() {
 	accounts, refused := l.w.accounts, l.w.refused
 	l.w.accounts, l.w.refused = map[string]*account{}, 0
 	l.w.logs.Unlock()
-	if l.isKilled() {
+	if l.isKilled() && !spooled {
 		return // SPOOL: what was owed has to come out of the next life, see judgeLane
 	}
 	lost := 0

@@ -47,6 +47,7 @@ type laneLife struct {
 	told, rejected int       // records in answers that the edge saw
 	answers        []answer  // the same, with their times
 	notBefore      time.Time // a Retry-After that the edge was told
+	worked         time.Time // the last success, which ends it
 	denied         bool      // since SHUTDOWN something was not taken at once
 	lastReturn     time.Time
 	busy           time.Duration // answers since SHUTDOWN took that long together

@@ -66,8 +66,10 @@ type body struct {
 const heap = 3 << 20
 
 func newPost(w *world, l *life, plan trouble, d dice) *post {
-	return &post{w: w, l: l, plan: plan, seed: d.Uint64(), dice: d, kick: make(chan struct{}, 1), stop: make(chan struct{}),
-		ended: make(chan struct{})}
+	return &post{
+		w: w, l: l, plan: plan, seed: d.Uint64(), dice: d, kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		ended: make(chan struct{}),
+	}
 }
 
 // subscribe begins the deliveries.

@@ -249,9 +249,9 @@ func (w *world) variable(name string) string {
 
 // settings are those that the judges need.
 type settings struct {
-	strategy              string
-	hold, wait, staleness time.Duration
-	buffer                int
+	strategy   string
+	hold, wait time.Duration
+	buffer     int
 }
 
 func (w *world) settings() settings {
