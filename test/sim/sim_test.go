@@ -201,6 +201,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		for i := range w.plan.lives {
 			w.live(i)
 		}
+		time.Sleep(time.Second) // net/http's server lets a connection that broke linger for half of that
 	})
 	return w.problems
 }
