@@ -11,7 +11,7 @@ SIMSEEDS  ?= 10000
 RACE      ?= ./edge/... ./intake/... ./destination/... ./emulator/... ./test/...
 export CGO_ENABLED := 0
 
-.PHONY: help demo test test-go packages race sim fuzz lint bench figures build layer docs tools clean
+.PHONY: help demo test test-go packages race sim fuzz lint bench drill figures build layer docs tools clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -72,10 +72,17 @@ fuzz: ## every Fuzz target for FUZZTIME (10s) each
 bench: ## print every figure that the README claims, and check the goals
 	go run ./bench/start --check
 	go run ./bench/edge --check
+	go run ./bench/drag --check
+	go run ./bench/drill --check
+
+drill: ## end processes 200 times at random moments: SEED=n repeats one
+	go run ./bench/drill --check --seed $(or $(SEED),0)
 
 figures: ## measure again, keep the figures in bench/results.json and in the README
 	go run ./bench/start --keep bench/results.json
 	go run ./bench/edge --keep bench/results.json
+	go run ./bench/drag --keep bench/results.json
+	go run ./bench/drill --keep bench/results.json
 	go generate ./bench/figure
 
 build: ## dist/slipstream and dist/slipstream-extension: static, stripped

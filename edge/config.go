@@ -125,6 +125,19 @@ func (c *Config) pushers() int { return min(max(int(math.Ceil(2*c.cpus())), 1), 
 // maxPushers bounds the sends at once: each holds a batch in memory.
 const maxPushers = 4
 
+// collect is how long the platform may collect before it posts. Where invocations
+// may be held it is at most half of the hold: the rest is for sending, after the
+// word of the runtime's end has come.
+func (c *Config) collect() time.Duration {
+	if c.Strategy != flush.End && c.Strategy != flush.Adaptive {
+		return c.TelemetryTimeout
+	}
+	return min(c.TelemetryTimeout, max(c.MaxHold/2, leastCollect))
+}
+
+// leastCollect is Lambda's.
+const leastCollect = 25 * time.Millisecond
+
 // apiVersion is the schema version to subscribe with.
 func (c *Config) apiVersion() string {
 	switch {

@@ -275,3 +275,23 @@ func TestReferencePageIsUpToDate(t *testing.T) {
 		t.Errorf("docs/configuration.md is not what the code says; run `go test ./edge -run Reference -update`:\n%s", diff)
 	}
 }
+
+// An invocation that is held waits for the word of the runtime's end, so that
+// must not take all of the hold.
+func TestTheHoldLimitsHowLongThePlatformCollects(t *testing.T) {
+	for name, tt := range map[string]struct {
+		strategy            flush.Strategy
+		timeout, hold, want time.Duration
+	}{
+		"short enough":     {flush.End, 100 * time.Millisecond, 250 * time.Millisecond, 100 * time.Millisecond},
+		"too long":         {flush.End, time.Second, 250 * time.Millisecond, 125 * time.Millisecond},
+		"it may hold":      {flush.Adaptive, time.Second, 250 * time.Millisecond, 125 * time.Millisecond},
+		"Lambda's least":   {flush.End, time.Second, 10 * time.Millisecond, 25 * time.Millisecond},
+		"it holds nothing": {flush.Periodic, time.Second, 250 * time.Millisecond, time.Second},
+	} {
+		c := Config{Strategy: tt.strategy, TelemetryTimeout: tt.timeout, MaxHold: tt.hold}
+		if got := c.collect(); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}

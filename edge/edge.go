@@ -207,7 +207,7 @@ func (e *edge) subscribe(ctx context.Context) (*telemetryapi.Listener, error) {
 	}
 	err = e.client.Subscribe(ctx, lambda.Subscription{
 		Logs: c.TelemetryAPI == apiLogs, SchemaVersion: c.apiVersion(), Types: c.LogTypes,
-		MaxItems: c.TelemetryMaxItems, MaxBytes: c.TelemetryMaxBytes, Timeout: c.TelemetryTimeout, URI: listener.URI(),
+		MaxItems: c.TelemetryMaxItems, MaxBytes: c.TelemetryMaxBytes, Timeout: c.collect(), URI: listener.URI(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())

@@ -57,7 +57,7 @@ func TestJudge(t *testing.T) {
 
 func TestASeedRepeatsThePlan(t *testing.T) {
 	plan := func(seed uint64) (texts []string) {
-		e := environment{random: rand.New(rand.NewPCG(seed, 0)), programs: pipeline.Programs{Extension: "/x/ours"}}
+		e := environment{random: rand.New(rand.NewPCG(seed, 0)), extension: "/x/ours"}
 		rules, events, err := e.invocations(50)
 		if err != nil {
 			t.Fatal(err)

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"slipstream/bench/memory"
 	"slipstream/bench/pipeline"
 	"slipstream/demo/objects"
 	"slipstream/emulator"
@@ -30,6 +33,8 @@ const (
 	// longest is how late into an invocation a process is killed: mostly before its
 	// end, sometimes never.
 	longest = 100 * time.Millisecond
+	// newborn is how old a process may be that is killed for being new.
+	newborn = 10 * time.Millisecond
 	// triesEach bounds the invocations that an environment needs for one end.
 	triesEach = 20
 	// idsEach keeps the environments' invocation numbers apart.
@@ -67,12 +72,13 @@ func failing(random *rand.Rand) servers.Trouble {
 // environment is one execution environment, from its first Init to its spindown.
 type environment struct {
 	circumstance
-	number   int
-	programs pipeline.Programs
-	bucket   *objects.Bucket
-	random   *rand.Rand
-	log      log
-	reported chan bool // of each invocation, whether it was a success
+	number    int
+	programs  pipeline.Programs
+	extension string // ours, under a name of the environment's own
+	bucket    *objects.Bucket
+	random    *rand.Rand
+	log       log
+	reported  chan bool // of each invocation, whether it was a success
 
 	mu    sync.Mutex
 	taken map[line]int
@@ -96,6 +102,15 @@ func (e *environment) play(ctx context.Context, ends int) error {
 	if e.outage {
 		proxy.Close()
 	}
+	folder, err := os.MkdirTemp("", "slipstream-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	e.extension = filepath.Join(folder, fmt.Sprintf("ending-%d", e.number))
+	if err := os.Symlink(e.programs.Extension, e.extension); err != nil {
+		return err
+	}
 	rules, events, err := e.invocations(ends * triesEach)
 	if err != nil {
 		return err
@@ -104,7 +119,7 @@ func (e *environment) play(ctx context.Context, ends int) error {
 		Freeze: true, Faults: rules, LogWriter: &e.log,
 		Observe: emulator.Observe{Delivery: e.delivery, Report: e.report},
 		Functions: []emulator.Function{{Name: "bench", Command: []string{e.programs.Function},
-			Extensions: []string{e.programs.Extension}, Env: variables, MemoryMB: 1769, Timeout: timeout}},
+			Extensions: []string{e.extension}, Env: variables, MemoryMB: 1769, Timeout: timeout}},
 	})
 	if err != nil {
 		return err
@@ -121,12 +136,17 @@ func (e *environment) play(ctx context.Context, ends int) error {
 // the last end has left. An outage is over after half of the ends.
 func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy *servers.Proxy, events [][]byte,
 	ends int) error {
-	down, ended := e.outage, 0
+	down, ended, well := e.outage, 0, true
 	for _, event := range events {
-		if _, err := client.Invoke(ctx, lambda, "bench", event); err != nil {
+		stop := func() {}
+		if !well && e.random.IntN(3) == 0 {
+			stop = e.hunt()
+		}
+		_, err := client.Invoke(ctx, lambda, "bench", event)
+		stop()
+		if err != nil {
 			return err
 		}
-		well := true
 		select {
 		case well = <-e.reported:
 		case <-ctx.Done():
@@ -148,6 +168,28 @@ func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy
 	return fmt.Errorf("in %d invocations the processes ended %d times only, not %d", len(events), ended, ends)
 }
 
+// hunt kills the next process of the extension in its first milliseconds, while
+// it finds out what the one before it has left; stop ends the hunt.
+func (e *environment) hunt() (stop func()) {
+	over := make(chan struct{})
+	var hunting sync.WaitGroup
+	moment := time.Duration(e.random.Int64N(int64(newborn)))
+	hunting.Go(func() {
+		for pid := 0; pid == 0; pid = memory.Child(filepath.Base(e.extension)) {
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+		time.Sleep(moment)
+		if pid := memory.Child(filepath.Base(e.extension)); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
+		}
+	})
+	return func() { close(over); hunting.Wait() }
+}
+
 // invocations are the events, and the faults that hit some of them.
 func (e *environment) invocations(n int) (rules []fault.Rule, events [][]byte, err error) {
 	for i := range n {
@@ -155,11 +197,11 @@ func (e *environment) invocations(n int) (rules []fault.Rule, events [][]byte, e
 		end := ""
 		switch e.random.IntN(8) {
 		case 0, 1:
-			kills = []string{"extension=" + filepath.Base(e.programs.Extension)}
+			kills = []string{"extension=" + filepath.Base(e.extension)}
 		case 2:
 			kills = []string{"function"}
 		case 3:
-			kills = []string{"extension=" + filepath.Base(e.programs.Extension), "function"}
+			kills = []string{"extension=" + filepath.Base(e.extension), "function"}
 		case 4:
 			end = "hang"
 		case 5:

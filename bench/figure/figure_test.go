@@ -75,7 +75,12 @@ func TestTableNeedsEveryFigure(t *testing.T) {
 	if got, err := cell(reports, []string{"a", "b"}, true); err != nil || got != "0 / 2.35 / 7 ms" {
 		t.Errorf("cell %q, %v", got, err)
 	}
-	if got := goalCell("start_ratio"); got != "≤ 1.5, aim 1.25" {
-		t.Errorf("goal %q", got)
+	for want, names := range map[string][]string{
+		"≤ 1.5, aim 1.25": {"start_ratio"}, "0": {"x/lines_lost", "x/lines_doubled"}, "": {"unknown"},
+		"≤ 1 / ≤ 10": {"healthy/s3/added_p50", "healthy/s3/added_p99"},
+	} {
+		if got := goalsCell(names); got != want {
+			t.Errorf("goals of %q: %q, want %q", names, got, want)
+		}
 	}
 }

@@ -45,10 +45,10 @@ type Watcher struct {
 	peak atomic.Int64
 }
 
-// Watch follows every child whose executable has the given base name (the
-// kernel knows its first 15 bytes), from its start to its end.
+// Watch follows every child whose executable has the given base name, of which
+// the kernel knows the first 15 bytes, from its start to its end.
 func Watch(name string) *Watcher {
-	w := &Watcher{name: name[:min(len(name), 15)], stop: make(chan struct{})}
+	w := &Watcher{name: name, stop: make(chan struct{})}
 	w.done.Go(w.run)
 	return w
 }
@@ -75,7 +75,7 @@ func (w *Watcher) run() {
 
 func (w *Watcher) look() {
 	if w.pid == 0 {
-		w.pid = child(w.name)
+		w.pid = Child(w.name)
 	}
 	if w.pid == 0 {
 		return
@@ -87,8 +87,9 @@ func (w *Watcher) look() {
 	w.peak.Store(max(w.peak.Load(), peak))
 }
 
-// child finds our child of that name that is alive, 0 for none.
-func child(name string) int {
+// Child finds our child of that name that is alive, 0 for none.
+func Child(name string) int {
+	name = name[:min(len(name), 15)]
 	paths, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
 	ours := strconv.Itoa(os.Getpid())
 	for _, path := range paths {

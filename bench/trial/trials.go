@@ -1,4 +1,7 @@
-package main
+// Package trial plays the extension against destinations that are healthy but
+// slow, that hang, refuse or fail, and at a small function's share of the CPU,
+// always beside the empty extension. Use All, and Measure on each.
+package trial
 
 import (
 	"net/http"
@@ -18,10 +21,10 @@ const delay = 5 * time.Millisecond
 // noticeable is a time added that is no noise: the invocation was held.
 const noticeable = 50 * time.Millisecond
 
-// trial is one destination and what is measured with it.
-type trial struct {
+// Trial is one destination and what is measured with it.
+type Trial struct {
 	pipeline.Scenario
-	runs      int
+	Runs      int
 	gap       time.Duration // before each invocation
 	variables map[string]string
 	options   string          // of the destination
@@ -34,15 +37,16 @@ type trial struct {
 // is sent before SHUTDOWN in a run of less than 20 seconds.
 const small = "&batch_bytes=16384"
 
-func trials() []trial {
+// All are those of the README.
+func All() []Trial {
 	everyday := func(name string) pipeline.Scenario {
 		return pipeline.Scenario{Name: name, Invocations: 50, Lines: 100, Freeze: true}
 	}
-	healthy := trial{Scenario: everyday("healthy"), runs: 5, trouble: servers.Trouble{Wait: delay}}
+	healthy := Trial{Scenario: everyday("healthy"), Runs: 5, trouble: servers.Trouble{Wait: delay}}
 	sending := healthy
 	sending.Name, sending.options = "sending", small
 
-	hanging := trial{Scenario: everyday("hanging_end"), runs: 3, trouble: servers.Trouble{Hang: true},
+	hanging := Trial{Scenario: everyday("hanging_end"), Runs: 3, trouble: servers.Trouble{Hang: true},
 		variables: map[string]string{"SLIPSTREAM_FLUSH": "end"}}
 	hanging.Timeout = 3 * time.Second
 	adaptive := hanging
@@ -52,18 +56,18 @@ func trials() []trial {
 
 	// The destination answers, so each of these is held until its lines are sent.
 	sparse := healthy
-	sparse.Name, sparse.Invocations, sparse.runs, sparse.gap = "sparse", 20, 3, adaptive.gap
+	sparse.Name, sparse.Invocations, sparse.Runs, sparse.gap = "sparse", 20, 3, adaptive.gap
 	sparse.variables = adaptive.variables
 
-	refused := trial{Scenario: everyday("refused"), runs: 3, refuse: true, half: true, options: small}
+	refused := Trial{Scenario: everyday("refused"), Runs: 3, refuse: true, half: true, options: small}
 	failing := refused
 	failing.Name, failing.refuse = "failing", false
 	failing.trouble = servers.Trouble{Status: http.StatusServiceUnavailable}
 
-	slow := trial{Scenario: everyday("128MB"), runs: 3, trouble: servers.Trouble{Wait: delay}}
+	slow := Trial{Scenario: everyday("128MB"), Runs: 3, trouble: servers.Trouble{Wait: delay}}
 	slow.Invocations, slow.MemoryMB, slow.Cold = 20, 128, true
 
-	return []trial{healthy, sending, sparse, hanging, adaptive, refused, failing, slow}
+	return []Trial{healthy, sending, sparse, hanging, adaptive, refused, failing, slow}
 }
 
 func wait(d time.Duration) func(int) error {
@@ -71,7 +75,7 @@ func wait(d time.Duration) func(int) error {
 }
 
 // begin makes the trouble and sees to it that it ends when it has to.
-func (t trial) begin(proxy *servers.Proxy, s *pipeline.Scenario) error {
+func (t Trial) begin(proxy *servers.Proxy, s *pipeline.Scenario) error {
 	proxy.Make(func(int) servers.Trouble { return t.trouble })
 	if t.refuse {
 		proxy.Close()
@@ -93,7 +97,7 @@ func (t trial) begin(proxy *servers.Proxy, s *pipeline.Scenario) error {
 }
 
 // figures are those that fit the trial.
-func (t trial) figures(ours, empty []pipeline.Result) []figure.Figure {
+func (t Trial) figures(ours, empty []pipeline.Result) []figure.Figure {
 	switch {
 	case t.trouble.Hang:
 		return t.held(ours, empty)
@@ -104,14 +108,14 @@ func (t trial) figures(ours, empty []pipeline.Result) []figure.Figure {
 }
 
 // lossless are the figures of a destination that works in the end.
-func (t trial) lossless(ours, empty []pipeline.Result) []figure.Figure {
+func (t Trial) lossless(ours, empty []pipeline.Result) []figure.Figure {
 	figures := append(pipeline.Losses(t.Scenario, "s3", ours), pipeline.Added(t.Scenario, "s3", ours)...)
 	return append(append(figures, pipeline.Added(t.Scenario, "empty", empty)...), t.response(ours, empty)...)
 }
 
 // held are the figures of a destination that never answers: one invocation may
 // be held until that is known, and then none.
-func (t trial) held(ours, empty []pipeline.Result) []figure.Figure {
+func (t Trial) held(ours, empty []pipeline.Result) []figure.Figure {
 	var first, failed []float64
 	for i, r := range ours {
 		timeouts := 0
@@ -136,7 +140,7 @@ func (t trial) held(ours, empty []pipeline.Result) []figure.Figure {
 }
 
 // started are the figures of a cold start and what follows.
-func (t trial) started(ours, empty []pipeline.Result) []figure.Figure {
+func (t Trial) started(ours, empty []pipeline.Result) []figure.Figure {
 	start := initOf(t.Name+"/s3/init", ours)
 	emptyStart := initOf(t.Name+"/empty/init", empty)
 	ratio := figure.Figure{Name: t.Name + "/s3/init_ratio", Unit: "x", Runs: start.Runs,
@@ -146,7 +150,7 @@ func (t trial) started(ours, empty []pipeline.Result) []figure.Figure {
 
 // response compares how long the function's callers wait, from the invocation's
 // start to the last byte of the response, with the empty extension's.
-func (t trial) response(ours, empty []pipeline.Result) []figure.Figure {
+func (t Trial) response(ours, empty []pipeline.Result) []figure.Figure {
 	took := func(r emulator.Report) time.Duration { return r.ResponseLatency + r.ResponseDuration }
 	of := func(runs []pipeline.Result) (values []float64) {
 		for _, r := range runs {
