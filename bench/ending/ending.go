@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"slipstream/bench/lines"
 	"slipstream/bench/pipeline"
@@ -45,7 +46,7 @@ func Run(ctx context.Context, plan Plan, programs pipeline.Programs, bucket *obj
 	var playing sync.WaitGroup
 	for i := range environments {
 		e := &environment{number: i, circumstance: circumstances[i%len(circumstances)], programs: programs, bucket: bucket,
-			random: rand.New(rand.NewPCG(plan.Seed, uint64(i))), taken: map[line]int{}, ends: map[string]int{},
+			random: rand.New(rand.NewPCG(plan.Seed, uint64(i))), taken: map[line]time.Time{}, ends: map[string]int{},
 			reported: make(chan bool, 1)}
 		environments[i] = e
 		free <- struct{}{}
@@ -83,9 +84,11 @@ func judge(environments []*environment, delivered map[line]int) Outcome {
 	o := Outcome{Ends: map[string]int{}}
 	for _, e := range environments {
 		lost, doubled := 0, 0
-		for l := range e.taken {
+		when := map[string]int{}
+		for l, at := range e.taken {
 			if delivered[l] == 0 {
 				lost++
+				when[fmt.Sprintf("%s of invocation %d", at.UTC().Format(clock), l.invocation)]++
 			}
 		}
 		for l, n := range delivered {
@@ -95,7 +98,7 @@ func judge(environments []*environment, delivered map[line]int) Outcome {
 			if n > 1 {
 				doubled++
 			}
-			if e.taken[l] == 0 {
+			if e.taken[l].IsZero() {
 				o.Unasked++
 			}
 		}
@@ -104,8 +107,8 @@ func judge(environments []*environment, delivered map[line]int) Outcome {
 		}
 		o.Taken, o.Lost, o.Doubled = o.Taken+len(e.taken), o.Lost+lost, o.Doubled+doubled
 		if lost+doubled > 0 {
-			o.Details = append(o.Details, fmt.Sprintf("environment %d (%s): of %d lines %d lost, %d doubled; its ends: %v\n%s",
-				e.number, e.circumstance.name, len(e.taken), lost, doubled, e.story, e.log.text()))
+			o.Details = append(o.Details, fmt.Sprintf("environment %d (%s): of %d lines %d lost, taken at %v, %d doubled; "+
+				"its ends: %v\n%s", e.number, e.circumstance.name, len(e.taken), lost, when, doubled, e.story, e.log.text()))
 		}
 	}
 	return o

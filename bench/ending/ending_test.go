@@ -4,11 +4,14 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"slipstream/bench/pipeline"
 	"slipstream/demo/objects"
+	"slipstream/emulator"
+	"slipstream/emulator/telemetryapi"
 	"slipstream/test/servers"
 )
 
@@ -39,10 +42,13 @@ func TestWhatWasTakenIsDeliveredOnce(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	first := &environment{taken: map[line]int{}, ends: map[string]int{"timeout": 2}}
-	second := &environment{number: 1, taken: map[line]int{}, ends: map[string]int{"timeout": 1}}
-	count(first.taken, []byte(`[{"record":"INFO line 10000-0 x"},{"record":"INFO line 10000-1 x"}]`))
-	count(second.taken, []byte(`[{"type":"platform.start"},{"record":"INFO line 20000-0 x"}]`))
+	first := &environment{taken: map[line]time.Time{}, ends: map[string]int{"timeout": 2}}
+	second := &environment{number: 1, taken: map[line]time.Time{}, ends: map[string]int{"timeout": 1}}
+	take := func(e *environment, body string) {
+		e.delivery(emulator.Delivery{Delivery: telemetryapi.Delivery{Status: 200, Body: []byte(body), At: time.Now()}})
+	}
+	take(first, `[{"record":"INFO line 10000-0 x"},{"record":"INFO line 10000-1 x"}]`)
+	take(second, `[{"type":"platform.start"},{"record":"INFO line 20000-0 x"}]`)
 	delivered := map[line]int{}
 	count(delivered, []byte("{\"message\":\"line 10000-1 x\"}\n{\"message\":\"line 20000-0 x\"}\n"+
 		"{\"message\":\"line 20000-0 x\"}\n{\"message\":\"line 20001-7 x\"}\n"))

@@ -39,6 +39,8 @@ const (
 	triesEach = 20
 	// idsEach keeps the environments' invocation numbers apart.
 	idsEach = 10_000
+	// clock is how the log writes a time, without the day.
+	clock = "15:04:05.000"
 	// keptLog bounds what is kept of an environment's log.
 	keptLog = 64 << 10
 )
@@ -81,7 +83,7 @@ type environment struct {
 	reported  chan bool // of each invocation, whether it was a success
 
 	mu    sync.Mutex
-	taken map[line]int
+	taken map[line]time.Time // when the platform had the extension's 200
 	ends  map[string]int
 	story []string // each end, in order
 }
@@ -226,9 +228,13 @@ func (e *environment) delivery(d emulator.Delivery) {
 	if d.Status != 200 {
 		return
 	}
+	lines := map[line]int{}
+	count(lines, d.Body)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	count(e.taken, d.Body)
+	for l := range lines {
+		e.taken[l] = d.At
+	}
 }
 
 // report notes how an invocation ended.
@@ -240,7 +246,7 @@ func (e *environment) report(r emulator.Report) {
 		}
 		e.mu.Lock()
 		e.ends[kind]++
-		e.story = append(e.story, fmt.Sprintf("%s after %v", kind, r.RuntimeDuration.Round(time.Millisecond)))
+		e.story = append(e.story, fmt.Sprintf("%s at %s", kind, r.Start.Add(r.RuntimeDuration).UTC().Format(clock)))
 		e.mu.Unlock()
 	}
 	e.reported <- r.Status == "success"

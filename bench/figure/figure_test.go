@@ -61,7 +61,7 @@ func TestAFigureWithoutAValueIsNotKept(t *testing.T) {
 	if err := keep(path, Report{Figures: []Figure{Of("a", "ms", nil)}}); err == nil {
 		t.Error("a figure that was not measured was kept")
 	}
-	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "go run ./bench/start") {
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "make figures") {
 		t.Errorf("error %v, want one that says how results are made", err)
 	}
 }

@@ -50,7 +50,7 @@ func All() []Trial {
 		variables: map[string]string{"SLIPSTREAM_FLUSH": "end"}}
 	hanging.Timeout = 3 * time.Second
 	adaptive := hanging
-	adaptive.Name, adaptive.Invocations, adaptive.gap = "hanging_adaptive", 20, 150*time.Millisecond
+	adaptive.Name, adaptive.Invocations, adaptive.gap = "hanging_adaptive", 40, 120*time.Millisecond
 	// Invocations are further apart than this, so each would be held.
 	adaptive.variables = map[string]string{"SLIPSTREAM_MAX_STALENESS": "100ms"}
 
