@@ -71,7 +71,8 @@ type Config struct {
 	LogWriter io.Writer
 	// Faults are applied in each environment, with counts of its own.
 	Faults []fault.Rule
-	// Freeze stops all processes of an environment between invocations.
+	// Freeze stops all processes of an environment between invocations. Those of
+	// managed instances always run on.
 	Freeze bool
 	// IdleTimeout is when an idle environment is spun down; 10 minutes if 0.
 	IdleTimeout time.Duration
@@ -112,7 +113,8 @@ type Function struct {
 	// Concurrency is how many environments may exist at once; 1 if 0.
 	Concurrency int
 	// Warm is how many environments are initialised by Start, before any
-	// invocation. With another InitType than on-demand it is Concurrency if 0.
+	// invocation. With another InitType than on-demand it is Concurrency if 0. Those
+	// beyond the provisioned ones are on demand.
 	Warm int
 	// LogFormat is "Text", also if empty, or "JSON". Managed instances have JSON only.
 	LogFormat string

@@ -47,6 +47,7 @@ type environment struct {
 	mu          sync.Mutex           // over invocations, which managed instances begin in parallel
 	invocations int
 	fresh       bool          // no Init yet
+	warm        bool          // made ahead of any invocation
 	initTook    time.Duration // of a successful Init that no report has named yet
 	idle        *time.Timer   // the pool's
 

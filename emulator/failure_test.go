@@ -221,7 +221,7 @@ func TestInitLimits(t *testing.T) {
 	} {
 		var cfg Config
 		cfg.applyDefaults()
-		if got := c.function.initLimit(cfg.initLimit); got != c.want {
+		if got := initLimit(c.function.InitType, c.function.Timeout, cfg.initLimit); got != c.want {
 			t.Errorf("%s with a timeout of %v: %v, want %v", c.function.InitType, c.function.Timeout, got, c.want)
 		}
 	}

@@ -25,6 +25,7 @@ const (
 // the end: the first invocation runs Init again. But where Init belongs to the
 // publishing of a version, that has failed.
 func (e *environment) prewarm() error {
+	e.warm = true
 	var f *failure
 	switch e.function.InitType {
 	case managed:
@@ -46,7 +47,7 @@ func (e *environment) prewarm() error {
 func (e *environment) initPhase() *failure {
 	e.fresh = false
 	e.prepareSnapshot()
-	limit := e.function.initLimit(e.lambda.cfg.initLimit)
+	limit := initLimit(e.initType(), e.function.Timeout, e.lambda.cfg.initLimit)
 	f := e.init(phaseInit, time.Now().Add(limit), limit)
 	if f != nil {
 		e.reset(f)
@@ -58,11 +59,20 @@ func (e *environment) initPhase() *failure {
 
 // initLimit is how long the Init phase may take: longer when it is paid for ahead
 // of time.
-func (f *Function) initLimit(usual time.Duration) time.Duration {
-	if f.InitType != onDemand {
-		return max(130*time.Second, f.Timeout)
+func initLimit(initType string, timeout, usual time.Duration) time.Duration {
+	if initType != onDemand {
+		return max(130*time.Second, timeout)
 	}
 	return usual
+}
+
+// initType is the function's, but an environment beyond the provisioned ones is one
+// on demand.
+func (e *environment) initType() string {
+	if e.function.InitType == provisioned && !e.warm {
+		return onDemand
+	}
+	return e.function.InitType
 }
 
 // init runs Init once and reports it.
@@ -70,7 +80,7 @@ func (e *environment) init(phase string, deadline time.Time, limit time.Duration
 	began := time.Now()
 	l := e.begin()
 	e.event("platform.initStart", initStartRecord{
-		InitializationType: e.function.InitType, Phase: phase, FunctionName: e.function.Name, FunctionVersion: version,
+		InitializationType: e.initType(), Phase: phase, FunctionName: e.function.Name, FunctionVersion: version,
 		InstanceID: e.initInstance(), InstanceMaxMemory: int64(e.function.MemoryMB) << 20,
 	}, true)
 	pause(context.Background(), min(e.plan.Init(began), time.Until(deadline)))
@@ -228,7 +238,7 @@ func (l *life) noteError(name, errorType string) {
 // reportInit tells of Init's end. The runtime's part is reported only if Init
 // came as far as starting it.
 func (e *environment) reportInit(l *life, phase string, took time.Duration, f *failure) {
-	kind := e.function.InitType
+	kind := e.initType()
 	l.mu.Lock()
 	runtimeStarted := l.runtime != nil
 	l.mu.Unlock()

@@ -53,7 +53,7 @@ func (e *environment) initOnce() *failure {
 	e.shared.once.Do(func() {
 		defer close(e.shared.initialised)
 		e.fresh = false
-		limit := e.function.initLimit(0)
+		limit := initLimit(managed, e.function.Timeout, 0)
 		if f := e.init(phaseInit, time.Now().Add(limit), limit); f != nil {
 			e.shared.initFailure = f
 			e.life.Load().fail(f)
@@ -258,8 +258,8 @@ func (p *pool) replace(e *environment) {
 	p.counted--
 	p.wake()
 	p.mu.Unlock()
-	if e.shared.initFailure != nil {
-		return // another would fail too; the next invocation tries
+	if e.shared.initFailure != nil || p.stopped.Err() != nil {
+		return // another would fail too, the next invocation tries; or nobody needs one
 	}
 	if another, err := p.create(); err == nil {
 		_ = another.initOnce()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/google/go-cmp/cmp"
 
 	"slipstream/emulator/invokeapi"
@@ -38,7 +41,8 @@ func TestSnapStart(t *testing.T) {
 		init  string
 		lines []string // of the function in the first invocation
 	}{
-		"with hooks":  {"restore", []string{"function function: before the snapshot", `function function: restored 200 ""`}},
+		"with hooks": {"sleep=100ms,restore", []string{"function function: before the snapshot",
+			`function function: restored 200 ""`}},
 		"without":     {"", nil},
 		"on AWS's Go": {"lambdago", nil},
 	} {
@@ -58,6 +62,10 @@ func TestSnapStart(t *testing.T) {
 			s.settle()
 			s.stop()
 			checkRestoreStory(t, s, published, c.lines)
+			if got := s.log.lines("[ext] "); len(got) != 5 || !strings.HasPrefix(got[2], "INVOKE ") ||
+				!strings.HasPrefix(got[4], "SHUTDOWN ") { // no event tells of the restore
+				t.Errorf("the extension's life: %q", got)
+			}
 			checkRestoreReports(t, s)
 		})
 	}
@@ -134,7 +142,7 @@ func checkRestoreReports(t *testing.T, s *stage) {
 			t.Errorf("report %d: %s", i, line)
 		}
 		if r.ColdStart != (i == 0) || (r.Restore > 0) != (i == 0) || r.Init != 0 ||
-			r.BilledMs < r.BilledRestoreMs+r.Duration.Milliseconds() {
+			r.BilledMs != r.BilledRestoreMs+int64(math.Ceil(float64(r.Duration)/float64(time.Millisecond))) {
 			t.Errorf("report %d: %+v", i, r)
 		}
 	}
@@ -217,6 +225,16 @@ func TestRestoreFails(t *testing.T) {
 				t.Errorf("log:\n%s", s.log)
 			}
 		})
+	}
+}
+
+// TestRestoreFailsForSDK: AWS's client knows the error.
+func TestRestoreFailsForSDK(t *testing.T) {
+	s := play(t, fromSnapshot("restore=error"))
+	_, err := s.sdk().Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("shop"), Payload: []byte(`{}`)})
+	if e, ok := errors.AsType[*types.SnapStartException](err); !ok ||
+		!strings.Contains(e.ErrorMessage(), "Function.HookFailed") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -394,6 +412,39 @@ func TestProvisionedConcurrency(t *testing.T) {
 	}
 	if got := s.log.lines("[ext] SHUTDOWN "); len(got) != 2 { // one of them without any invocation
 		t.Errorf("SHUTDOWN: %q", got)
+	}
+}
+
+// TestProvisionedSpillover: an environment beyond the provisioned ones is one on
+// demand.
+func TestProvisionedSpillover(t *testing.T) {
+	s := play(t, change(func(_ *Config, f *Function) { f.InitType, f.Warm, f.Concurrency = provisioned, 1, 2 }))
+	answers := []<-chan Result{s.begin(`{"Env":true,"Gate":"GATE/f"}`), s.begin(`{"Env":true,"Gate":"GATE/f"}`)}
+	var types []string
+	for range answers {
+		s.reach()
+	}
+	for range answers {
+		s.open <- struct{}{}
+	}
+	for _, answer := range answers {
+		payload := string((<-answer).Payload)
+		for _, kind := range []string{onDemand, provisioned} {
+			if strings.Contains(payload, `"AWS_LAMBDA_INITIALIZATION_TYPE=`+kind+`"`) {
+				types = append(types, kind)
+			}
+		}
+	}
+	slices.Sort(types)
+	s.settle()
+	cold := 0
+	for _, r := range s.recorder.Reports() {
+		if r.ColdStart && r.Init > 0 {
+			cold++
+		}
+	}
+	if !slices.Equal(types, []string{onDemand, provisioned}) || cold != 1 || len(s.log.lines("INIT_REPORT ")) != 1 {
+		t.Errorf("types %q, %d cold starts; log:\n%s", types, cold, s.log)
 	}
 }
 

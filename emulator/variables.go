@@ -36,7 +36,7 @@ func (e *environment) variables() (runtime, extension []string) {
 		"AWS_LAMBDA_RUNTIME_API":          e.listener.Addr().String(),
 		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + f.Name,
 		"AWS_LAMBDA_LOG_STREAM_NAME":      e.logStream,
-		"AWS_LAMBDA_INITIALIZATION_TYPE":  f.InitType,
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  e.initType(),
 		"AWS_LAMBDA_LOG_FORMAT":           f.LogFormat,
 		"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
 		"AWS_XRAY_DAEMON_ADDRESS":         "169.254.79.129:2000",

@@ -48,7 +48,7 @@ func fail(w http.ResponseWriter, err error) {
 func (e *Exception) write(w http.ResponseWriter) {
 	body := map[string]string{"Type": "User"}
 	switch e.Type { // AWS is not of one mind about the member's case
-	case "ResourceNotFoundException", "ServiceException":
+	case "ResourceNotFoundException", "ServiceException", "SnapStartException", "SnapStartTimeoutException":
 		body["Message"] = e.Message
 	default:
 		body["message"] = e.Message

@@ -173,10 +173,10 @@ func (b *backend) answer(ctx context.Context, v verdict, batch *destination.Batc
 		m.told += batch.Records - v.rejected
 		m.rejected += v.rejected
 	}
-	if v.fails && v.asks > 0 && ctx.Err() == nil {
+	if v.fails && v.asks > 0 && ctx.Err() == nil && !m.worked.Equal(now) { // which of two at once is last?
 		m.notBefore = later(m.notBefore, now.Add(min(v.asks, maxAsked)))
 	} else if !v.fails {
-		m.notBefore = time.Time{}
+		m.notBefore, m.worked = time.Time{}, now
 	}
 	if b.l.ending() {
 		m.busy += took

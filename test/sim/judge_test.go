@@ -16,7 +16,7 @@ func (l *life) judge() {
 	accounts, refused := l.w.accounts, l.w.refused
 	l.w.accounts, l.w.refused = map[string]*account{}, 0
 	l.w.logs.Unlock()
-	if l.isKilled() {
+	if l.isKilled() && !spooled {
 		return // SPOOL: what was owed has to come out of the next life, see judgeLane
 	}
 	lost := 0
@@ -101,7 +101,7 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 // answers took a quarter of the time there was, or when there was less than half
 // a second.
 func (l *life) mayLose(mine *laneLife) bool {
-	left := l.deadline.Sub(later(l.shutdown, l.read))
+	left := l.deadline.Sub(l.began())
 	return mine.denied || left < 500*time.Millisecond || mine.busy > left/4
 }
 
@@ -118,11 +118,19 @@ func (l *life) platformDropped() int {
 	return n
 }
 
+// began is when the edge knew of SHUTDOWN: one that holds an invocation reads it
+// only after that.
+func (l *life) began() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return later(l.shutdown, l.read)
+}
+
 // judgeEnd checks when the edge ended: it waits for the last record, bounded,
 // and then for its sends, and not for anything else.
 func (l *life) judgeEnd(lost int) {
 	const slack = 5 * time.Millisecond
-	began := later(l.shutdown, l.read) // an edge that holds an invocation reads SHUTDOWN after that
+	began := l.began()
 	until := began.Add(min(l.w.settings().wait, max(l.deadline.Sub(began)/3, 0)))
 	several := l.w.plan.kind == "lambda-managed-instances"
 	if r := l.last; r != nil && r.definite() && !several {

@@ -31,8 +31,7 @@ type lane struct {
 	taken   map[string]bool     // batch ids
 	where   map[int]string      // token to batch id
 	refused map[int]bool        // by token: never to be taken
-	metrics int
-	owed    int // bytes of values that the edge holds
+	owed    int                 // bytes of values that the edge holds
 	lives   []*laneLife
 }
 
@@ -48,6 +47,7 @@ type laneLife struct {
 	told, rejected int       // records in answers that the edge saw
 	answers        []answer  // the same, with their times
 	notBefore      time.Time // a Retry-After that the edge was told
+	worked         time.Time // the last success, which ends it
 	denied         bool      // since SHUTDOWN something was not taken at once
 	lastReturn     time.Time
 	busy           time.Duration // answers since SHUTDOWN took that long together
@@ -99,7 +99,6 @@ func (w *world) take(l *lane, id string, lines []string) {
 	}
 	for _, text := range lines {
 		if strings.Contains(text, `"type":"slipstream.metrics"`) {
-			l.metrics++
 			continue
 		}
 		w.takeLine(l, id, text)
@@ -116,7 +115,8 @@ func (w *world) takeLine(l *lane, id, text string) {
 	}
 	before, double := l.where[token]
 	l.where[token] = id
-	if r != nil && r.definite() && !double {
+	definite := r != nil && r.definite()
+	if definite && !double {
 		w.owes(l, -len(r.value))
 	}
 	w.mu.Unlock()
@@ -135,7 +135,7 @@ func (w *world) takeLine(l *lane, id, text string) {
 	}
 	want := column + value + "}"
 	// A record that was cut and whose rest never came is handed on as a string.
-	cut := !r.definite() && len(value) > hugeRecord && !strings.HasSuffix(text, "}}")
+	cut := !definite && len(value) > hugeRecord && !strings.HasSuffix(text, "}}")
 	if !strings.HasSuffix(text, want) && !cut {
 		w.problem("%s: record %d arrived as %.300s…, want an end like %.300s…", l.plan.name, token, text, want)
 	}

@@ -337,7 +337,7 @@ func (l *life) awaitEnd() {
 		l.cancel()
 		<-l.over
 	}
-	if late := l.returned.Sub(later(l.deadline, l.read)); late > 0 {
+	if late := l.returned.Sub(later(l.deadline, l.began())); late > 0 {
 		l.w.problem("the edge ended %v after SHUTDOWN's deadline, and after it had read it", late)
 	}
 }

@@ -18,7 +18,8 @@ type post struct {
 	w     *world
 	l     *life
 	plan  trouble
-	dice  dice
+	dice  dice   // of run alone
+	seed  uint64 // of the choices for each event, by its token
 	conn  *conn
 	read  *bufio.Reader
 	kick  chan struct{}
@@ -65,8 +66,10 @@ type body struct {
 const heap = 3 << 20
 
 func newPost(w *world, l *life, plan trouble, d dice) *post {
-	return &post{w: w, l: l, plan: plan, dice: d, kick: make(chan struct{}, 1), stop: make(chan struct{}),
-		ended: make(chan struct{})}
+	return &post{
+		w: w, l: l, plan: plan, seed: d.Uint64(), dice: d, kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		ended: make(chan struct{}),
+	}
 }
 
 // subscribe begins the deliveries.
@@ -92,10 +95,11 @@ func (p *post) emit(kind, request string, value func(token int) string) *record 
 	}
 	at := time.Now().Add(p.plan.skew).UTC().Format("2006-01-02T15:04:05.000Z")
 	e := event{r, fmt.Sprintf(`{"time":%q,"type":%q,"record":`, at, kind), r.value}
+	d := newDice(p.seed ^ uint64(r.token))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if kind == "function" && (p.bytes > heap || p.dice.chance(p.plan.lossy)) ||
-		kind == "platform.runtimeDone" && p.dice.chance(p.plan.lossy) {
+	if kind == "function" && (p.bytes > heap || d.chance(p.plan.lossy)) ||
+		kind == "platform.runtimeDone" && d.chance(p.plan.lossy) {
 		p.lost++
 		return r
 	}
@@ -103,8 +107,8 @@ func (p *post) emit(kind, request string, value func(token int) string) *record 
 		p.since = time.Now()
 	}
 	i := len(p.waiting)
-	if i > 0 && kind == "function" && p.dice.chance(p.plan.shuffled) {
-		i = p.dice.IntN(i)
+	if i > 0 && kind == "function" && d.chance(p.plan.shuffled) {
+		i = d.IntN(i)
 	}
 	p.waiting = append(p.waiting, event{})
 	copy(p.waiting[i+1:], p.waiting[i:])

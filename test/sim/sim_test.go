@@ -201,6 +201,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		for i := range w.plan.lives {
 			w.live(i)
 		}
+		time.Sleep(time.Second) // net/http's server lets a connection that broke linger for half of that
 	})
 	return w.problems
 }
@@ -249,9 +250,9 @@ func (w *world) variable(name string) string {
 
 // settings are those that the judges need.
 type settings struct {
-	strategy              string
-	hold, wait, staleness time.Duration
-	buffer                int
+	strategy   string
+	hold, wait time.Duration
+	buffer     int
 }
 
 func (w *world) settings() settings {
