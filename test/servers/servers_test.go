@@ -2,9 +2,12 @@ package servers
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -67,5 +70,37 @@ func TestOTLPReceives(t *testing.T) {
 	}
 	if diff := cmp.Diff(body, string(received[0])); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestProxyRefusesWhileItIsClosed(t *testing.T) {
+	served := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+	defer server.Close()
+	proxy, err := NewProxy(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	alone := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func() error {
+		response, err := alone.Get(proxy.Endpoint)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		return err
+	}
+	if err := get(); err != nil {
+		t.Error(err)
+	}
+	proxy.Close()
+	if err := get(); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("closed: %v, want a refused connection", err)
+	}
+	if err := proxy.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(); err != nil || served != 2 || proxy.Seen() != 2 {
+		t.Errorf("open again: %v, %d requests served, %d seen, want 2", err, served, proxy.Seen())
 	}
 }
