@@ -64,7 +64,7 @@ func All() []Trial {
 	failing.Name, failing.refuse = "failing", false
 	failing.trouble = servers.Trouble{Status: http.StatusServiceUnavailable}
 
-	slow := Trial{Scenario: everyday("128MB"), Runs: 3, trouble: servers.Trouble{Wait: delay}}
+	slow := Trial{Scenario: everyday("128MB"), Runs: 10, trouble: servers.Trouble{Wait: delay}}
 	slow.Invocations, slow.MemoryMB, slow.Cold = 20, 128, true
 
 	return []Trial{healthy, sending, sparse, hanging, adaptive, refused, failing, slow}
