@@ -219,8 +219,12 @@ func (l *lane) entry(b *destination.Batch) spool.Entry {
 func (l *lane) renew(res *telemetry.Resource, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	snapshot := l.environment
 	l.environment, l.waiting = res.EnvironmentID, false
 	for _, c := range l.queue {
+		if c.batch.Environment != snapshot || c.stored { // an earlier process of this environment had it
+			continue
+		}
 		c.batch.Environment, c.batch.ID = l.environment, batchID(l.environment, c.batch.Sequence)
 	}
 	l.seal(now) // in the old encoding
@@ -363,8 +367,9 @@ func (l *lane) account(goesOn bool) count {
 }
 
 // keep moves to the spool what could not be delivered, for the environment's
-// next process.
+// next process. Where there was no time left for finish, a batch is still open.
 func (l *lane) keep() {
+	l.flush(time.Now())
 	l.compress()
 	for {
 		c := l.take(func(c *closed) bool { return !c.stored })

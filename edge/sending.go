@@ -160,7 +160,8 @@ func (l *lane) relieve() {
 func (l *lane) pressed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held >= l.bufferBytes/2
+	// In a snapshot a batch has no name yet that would be its own on the disk.
+	return l.held >= l.bufferBytes/2 && !l.waiting
 }
 
 // takeLast gives the youngest batch that still has its chunk, but for those
