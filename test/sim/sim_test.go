@@ -174,6 +174,8 @@ type world struct {
 	records []*record
 	lanes   []*lane
 	stage   int
+	life    int // number of the one that runs
+	disk    *disk
 
 	logs     sync.Mutex
 	problems []string
@@ -185,6 +187,12 @@ type world struct {
 func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	d := newDice(n)
 	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}}
+	disk, err := newDisk(w.plan.noDisk)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer disk.remove()
+	w.disk = disk
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	slog.SetDefault(slog.New(&listening{w: w}))
@@ -201,6 +209,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		for i := range w.plan.lives {
 			w.live(i)
 		}
+		w.judgeDisk()
 		time.Sleep(time.Second) // net/http's server lets a connection that broke linger for half of that
 	})
 	return w.problems
@@ -224,6 +233,13 @@ func (w *world) nextStage() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stage++
+}
+
+// count is how many records there are.
+func (w *world) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.records)
 }
 
 // newRecord gives a record its number.
@@ -295,6 +311,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	var lane string
 	text := r.Message
 	dropped, malformed := 0, 0
+	foreign := strings.Contains(text, "earlier process")
+	foreign = foreign && r.Level >= slog.LevelWarn && !h.w.plan.noDisk
 	r.Attrs(func(attr slog.Attr) bool {
 		text += " " + attr.String()
 		n := func() int { return int(attr.Value.Int64()) }
@@ -317,11 +335,14 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 			dropped = n()
 		case "malformed_events":
 			malformed = n()
+		case "skipped":
+			skipped, _ := attr.Value.Any().(map[string]int)
+			foreign = len(skipped) > 0
 		}
 		return true
 	})
 	h.w.logf("edge: %v %s", r.Level, text)
-	if malformed > 0 || strings.Contains(text, "BUG") || strings.Contains(text, "unread") {
+	if malformed > 0 || foreign || strings.Contains(text, "BUG") || strings.Contains(text, "unread") {
 		h.w.problem("the edge says: %s", text)
 	}
 	h.w.logs.Lock()
