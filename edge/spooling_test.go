@@ -315,7 +315,7 @@ func TestRestoreKeepsTheNamesOfWhatWasRecovered(t *testing.T) {
 func TestSnapshotStaysInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, l := onDisk(t, t.TempDir(), testEnvironment, flush.Limits{Bytes: 16 << 10}, 256<<10, &scripted{},
-			func(l *lane) { l.waiting = true })
+			func(l *lane) { l.waiting, l.encoding = true, buffer.Plain })
 		for i := range 500 {
 			l.put(record(i))
 			if i%10 == 0 {
@@ -326,7 +326,7 @@ func TestSnapshotStaysInMemory(t *testing.T) {
 			t.Errorf("the spool has %+v, the arena %+v", u, l.pool.Usage())
 		}
 		l.renew(&telemetry.Resource{EnvironmentID: strings.Replace(testEnvironment, "3", "5", 1)}, time.Now())
-		if c := l.end(); c.delivered != 500 {
+		if c := l.end(); c.delivered != 500 || len(c.dropped) != 0 {
 			t.Error(c)
 		}
 		e.leave()
