@@ -132,6 +132,7 @@ func (l *lane) begin(now time.Time) {
 	}
 	l.sequence++
 	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.sequence}, now)
+	l.open.Limit = l.limits.Bytes
 	signal(l.wake) // its age begins to count
 }
 
