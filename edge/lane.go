@@ -205,6 +205,17 @@ func (l *lane) adopt(s store, left []spool.Entry) {
 	signal(l.wake)
 }
 
+// takeBack queues a batch of an earlier process that is nowhere but in memory.
+func (l *lane) takeBack(b *destination.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &closed{batch: *b, held: len(b.Body)}
+	l.queue = append(l.queue, c)
+	l.held += c.held
+	l.count.recovered += b.Records
+	signal(l.wake)
+}
+
 // batchID is the name that a batch has for ever.
 func batchID(environment string, sequence uint64) string {
 	return environment + "-" + strconv.FormatUint(sequence, 10)

@@ -24,7 +24,7 @@ const testEnvironment = "3adf329b-240c-4fc6-b48a-54474f043a02"
 // onDisk is an edge of one lane whose undelivered records lie in dir, without
 // the APIs of the platform.
 func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBytes int,
-	to *scripted, change ...func(*lane)) (*edge, *laneUnderTest) {
+	to *scripted, change ...func(*edge, *lane)) (*edge, *laneUnderTest) {
 	t.Helper()
 	e := &edge{
 		config:  Config{SpoolDir: dir, BufferBytes: bufferBytes, SpoolBytes: 16 << 20},
@@ -38,7 +38,7 @@ func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBy
 	l.changed = e.changed
 	l.reencode = func(*telemetry.Resource) wire.Encoder { return nil }
 	for _, f := range change {
-		f(l)
+		f(e, l)
 	}
 	e.lanes = []*lane{l}
 	ctx, stop := context.WithCancel(context.Background())
@@ -145,6 +145,35 @@ func TestNextProcessDeliversWhatTheLastOneHad(t *testing.T) {
 			if !strings.HasPrefix(id, testEnvironment+"-") {
 				t.Errorf("batch %s does not have the name that it had", id)
 			}
+		}
+	})
+}
+
+// What a killed process left and a full spool does not take is not forgotten.
+func TestRecoveryWithAFullSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		e, l := onDisk(t, dir, testEnvironment, flush.Limits{Bytes: 16 << 10}, 1<<20, dead)
+		for i := range 50 {
+			l.put(record(i))
+			l.commit()
+		}
+		copied := copyTree(t, dir)
+		l.stop()
+		<-l.drained
+		l.account(false)
+		e.leave()
+
+		to := &scripted{}
+		_, next := onDisk(t, copied, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to,
+			func(e *edge, _ *lane) { e.config.SpoolBytes = 1 })
+		if c := next.end(); c.recovered != 50 || c.delivered != 50 {
+			t.Error(c)
+		}
+		expectOnce(t, to.records(t), 50)
+		if arenas, err := filepath.Glob(filepath.Join(copied, "arena-*")); err != nil || len(arenas) > 0 {
+			t.Errorf("%v, %v are left", arenas, err)
 		}
 	})
 }
@@ -293,7 +322,7 @@ func TestRestoreKeepsTheNamesOfWhatWasRecovered(t *testing.T) {
 
 		to := &scripted{}
 		e, next := onDisk(t, dir, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to,
-			func(l *lane) { l.waiting = true })
+			func(_ *edge, l *lane) { l.waiting = true })
 		next.put("init")
 		next.flush(time.Now())
 		mine := strings.Replace(testEnvironment, "3", "5", 1)
@@ -315,7 +344,7 @@ func TestRestoreKeepsTheNamesOfWhatWasRecovered(t *testing.T) {
 func TestSnapshotStaysInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, l := onDisk(t, t.TempDir(), testEnvironment, flush.Limits{Bytes: 16 << 10}, 256<<10, &scripted{},
-			func(l *lane) { l.waiting, l.encoding = true, buffer.Plain })
+			func(_ *edge, l *lane) { l.waiting, l.encoding = true, buffer.Plain })
 		for i := range 500 {
 			l.put(record(i))
 			if i%10 == 0 {
