@@ -150,10 +150,13 @@ func (l *lane) relieve() {
 		if c == nil {
 			return
 		}
-		_ = l.store(c) // told there; the chunk's memory is free in any case
+		err := l.store(c)
 		l.mu.Lock()
 		c.busy = false
 		l.mu.Unlock()
+		if err != nil {
+			return // told by store; the next one would not fit either
+		}
 	}
 }
 
@@ -179,7 +182,8 @@ func (l *lane) takeLast() *closed {
 }
 
 // store moves a busy batch to the spool and gives its memory back. Where there
-// is no spool, or it takes no more, the compressed bytes stay in memory.
+// is no spool, or it takes no more, the batch stays as it is: what was answered
+// with 200 survives a kill in the chunk, or not at all.
 func (l *lane) store(c *closed) error {
 	err := errNoSpool
 	if c.stored {
@@ -194,7 +198,6 @@ func (l *lane) store(c *closed) error {
 			slog.Warn("undelivered records stay in memory", "destination", l.name, "error", err)
 			l.spoolFailed = true
 		}
-		l.free(c, len(c.batch.Body))
 		return err
 	}
 	c.stored = true

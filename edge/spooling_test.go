@@ -178,6 +178,35 @@ func TestRecoveryWithAFullSpool(t *testing.T) {
 	})
 }
 
+// With a full spool, too, a kill takes nothing that was answered: what cannot
+// move there stays in the memory file.
+func TestKillWithAFullSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		e, l := onDisk(t, dir, testEnvironment, flush.Limits{Bytes: 16 << 10}, 256<<10, dead,
+			func(e *edge, l *lane) { e.config.SpoolBytes, l.encoding = 1, buffer.Plain })
+		for i := range 150 {
+			l.put(record(i))
+			l.commit()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		copied := copyTree(t, dir)
+		l.stop()
+		<-l.drained
+		l.account(false)
+		e.leave()
+
+		to := &scripted{}
+		e, next := onDisk(t, copied, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to)
+		if c := next.end(); c.recovered != 150 || c.delivered != 150 {
+			t.Error(c)
+		}
+		e.leave()
+	})
+}
+
 // At SHUTDOWN the fallback takes what the destination does not; what neither
 // takes is kept where the environment goes on, and else counted as lost.
 func TestEndOfAnEnvironmentWithADeadDestination(t *testing.T) {
