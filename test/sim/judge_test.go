@@ -13,8 +13,8 @@ const memorySlack = 256<<10 + 2*hugeRecord
 // platform and the destinations know.
 func (l *life) judge() {
 	l.w.logs.Lock()
-	accounts, refused := l.w.accounts, l.w.refused
-	l.w.accounts, l.w.refused = map[string]*account{}, 0
+	accounts, heap, refused := l.w.accounts, l.w.heap, l.w.refused
+	l.w.accounts, l.w.heap, l.w.refused = map[string]*account{}, map[string]int{}, 0
 	l.w.logs.Unlock()
 	lost := 0
 	for i, lane := range l.w.lanes {
@@ -23,7 +23,7 @@ func (l *life) judge() {
 			l.w.problem("%s has no closing account", lane.plan.name)
 			continue
 		}
-		lost += l.judgeLane(lane, l.lanes[i], a)
+		lost += l.judgeLane(lane, l.lanes[i], a, heap[lane.plan.name])
 	}
 	if l.isKilled() {
 		return
@@ -72,7 +72,7 @@ func (l *life) tally(lane *lane) tally {
 }
 
 // judgeLane checks one destination's books and gives how many records it lost.
-func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
+func (l *life) judgeLane(lane *lane, mine *laneLife, a *account, heap int) int {
 	t := l.tally(lane)
 	own := 0
 	if l.w.plan.variables["SLIPSTREAM_SELF_METRICS"] == "true" {
@@ -94,7 +94,7 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 		wrong("recovered %d, the life before left %d to %d", a.recovered, lane.left[0], lane.left[1])
 	}
 	if l.isKilled() { // what the old process did after that instant is nothing
-		l.judgeKill(lane, mine, a, t, own)
+		l.judgeKill(lane, mine, a, t, heap, own)
 		return 0
 	}
 	late := a.dropped["undelivered_at_shutdown"]
@@ -111,7 +111,7 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 		wrong("the only destination's records were given up for want of memory")
 	}
 	switch {
-	case late > 0 && l.goesOn() && !l.w.plan.noDisk:
+	case late > 0 && l.goesOn() && !l.w.plan.noDisk && l.w.plan.variables["SLIPSTREAM_SPOOL_BYTES"] == "":
 		wrong("%d records were given up, and the next life could have had them", late)
 	case late > 0 && !l.mayLose(mine):
 		wrong("%d records were given up at SHUTDOWN, while the destination took everything at once", late)
@@ -122,11 +122,11 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 }
 
 // judgeKill works out what the next life must find after SIGKILL.
-func (l *life) judgeKill(lane *lane, mine *laneLife, a *account, t tally, own int) {
+func (l *life) judgeKill(lane *lane, mine *laneLife, a *account, t tally, heap, own int) {
 	left := a.recovered - mine.told - mine.rejected
 	full := a.dropped["buffer_full"] // before, or after it
-	lane.left = [2]int{max(left+t.definite-t.early-full, 0), left + t.definite + t.perhaps + own}
-	lane.given += full
+	lane.left = [2]int{max(left+t.definite-t.early-full-heap, 0), left + t.definite + t.perhaps + own}
+	lane.given += full + heap
 	switch {
 	case l.w.plan.noDisk:
 		lane.left = [2]int{}

@@ -158,6 +158,7 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 	p.portTaken = d.chance(50)
 	if pressure {
 		p.variables["SLIPSTREAM_BUFFER_BYTES"] = "1048576"
+		set(50, "SPOOL_BYTES", 1<<20)
 	}
 	if d.chance(50) {
 		p.variables["SLIPSTREAM_MAX_STALENESS"] = pick(d, "100ms", "1s", "60s", "15m")

@@ -180,13 +180,14 @@ type world struct {
 	logs     sync.Mutex
 	problems []string
 	accounts map[string]*account // of the life that ends
+	heap     map[string]int      // by lane: records of earlier lives that the spool had no room for
 	refused  int                 // records that the edge says the platform has dropped
 }
 
 // runSeed runs one seed in a bubble of virtual time and gives what was wrong.
 func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	d := newDice(n)
-	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}}
+	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}, heap: map[string]int{}}
 	disk, err := newDisk(w.plan.noDisk)
 	if err != nil {
 		return []string{err.Error()}
@@ -311,8 +312,7 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	var lane string
 	text := r.Message
 	dropped, malformed := 0, 0
-	foreign := strings.Contains(text, "earlier process")
-	foreign = foreign && r.Level >= slog.LevelWarn && !h.w.plan.noDisk
+	foreign, heap := false, 0
 	r.Attrs(func(attr slog.Attr) bool {
 		text += " " + attr.String()
 		n := func() int { return int(attr.Value.Int64()) }
@@ -335,6 +335,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 			dropped = n()
 		case "malformed_events":
 			malformed = n()
+		case "records":
+			heap = n()
 		case "skipped":
 			skipped, _ := attr.Value.Any().(map[string]int)
 			foreign = len(skipped) > 0
@@ -342,6 +344,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	h.w.logf("edge: %v %s", r.Level, text)
+	foreign = foreign || r.Level >= slog.LevelWarn && strings.Contains(r.Message, "earlier process") &&
+		!h.w.plan.noDisk && !strings.Contains(text, "the spool is full")
 	if malformed > 0 || foreign || strings.Contains(text, "BUG") || strings.Contains(text, "unread") {
 		h.w.problem("the edge says: %s", text)
 	}
@@ -350,6 +354,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	switch r.Message {
 	case "closing account":
 		h.w.accounts[lane] = &a
+	case "records of an earlier process go to memory":
+		h.w.heap[lane] += heap
 	case "telemetry lost on the way in":
 		h.w.refused = dropped
 	}
