@@ -216,6 +216,7 @@ func (l *lanePlan) moodAt(stage int) mood {
 }
 
 func (p *plan) drawLife(d dice, end string, t trouble, scale time.Duration, pressure bool) lifePlan {
+
 	l := lifePlan{end: end, initTime: d.between(0, 300*time.Millisecond), trouble: t, dice: d.split(), left: 2 * time.Second,
 		idle: d.between(0, 20*time.Minute), restore: d.chance(80), report: d.between(0, 200*time.Millisecond)}
 	if d.chance(15) {
