@@ -132,6 +132,7 @@ func (l *lane) begin(now time.Time) {
 	}
 	l.sequence++
 	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.sequence}, now)
+	l.open.Limit = l.limits.Bytes
 	signal(l.wake) // its age begins to count
 }
 
@@ -204,6 +205,17 @@ func (l *lane) adopt(s store, left []spool.Entry) {
 	signal(l.wake)
 }
 
+// takeBack queues a batch of an earlier process that is nowhere but in memory.
+func (l *lane) takeBack(b *destination.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &closed{batch: *b, held: len(b.Body)}
+	l.queue = append(l.queue, c)
+	l.held += c.held
+	l.count.recovered += b.Records
+	signal(l.wake)
+}
+
 // batchID is the name that a batch has for ever.
 func batchID(environment string, sequence uint64) string {
 	return environment + "-" + strconv.FormatUint(sequence, 10)
@@ -219,8 +231,12 @@ func (l *lane) entry(b *destination.Batch) spool.Entry {
 func (l *lane) renew(res *telemetry.Resource, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	snapshot := l.environment
 	l.environment, l.waiting = res.EnvironmentID, false
 	for _, c := range l.queue {
+		if c.batch.Environment != snapshot || c.stored { // an earlier process of this environment had it
+			continue
+		}
 		c.batch.Environment, c.batch.ID = l.environment, batchID(l.environment, c.batch.Sequence)
 	}
 	l.seal(now) // in the old encoding
@@ -363,8 +379,9 @@ func (l *lane) account(goesOn bool) count {
 }
 
 // keep moves to the spool what could not be delivered, for the environment's
-// next process.
+// next process. Where there was no time left for finish, a batch is still open.
 func (l *lane) keep() {
+	l.flush(time.Now())
 	l.compress()
 	for {
 		c := l.take(func(c *closed) bool { return !c.stored })

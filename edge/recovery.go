@@ -48,7 +48,8 @@ func (e *edge) recover() {
 }
 
 // adopt moves what a process that died has left into the spool, under the name
-// that it would have had.
+// that it would have had, and to memory where the spool takes no more: left
+// where it is, it would be lost with the environment, and nobody would know.
 func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 	var l *lane
 	for _, other := range e.lanes {
@@ -67,7 +68,11 @@ func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 			"records", left.Records, "error", err)
 		return nil
 	}
-	return e.spool.Put(l.hash, b)
+	if err := e.spool.Put(l.hash, b); err != nil {
+		slog.Warn("records of an earlier process go to memory", "destination", l.name, "records", b.Records, "error", err)
+		l.takeBack(b)
+	}
+	return nil
 }
 
 // rebuild makes the batch that a leftover was or would have become. One that is

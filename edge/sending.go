@@ -150,17 +150,21 @@ func (l *lane) relieve() {
 		if c == nil {
 			return
 		}
-		_ = l.store(c) // told there; the chunk's memory is free in any case
+		err := l.store(c)
 		l.mu.Lock()
 		c.busy = false
 		l.mu.Unlock()
+		if err != nil {
+			return // told by store; the next one would not fit either
+		}
 	}
 }
 
 func (l *lane) pressed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held >= l.bufferBytes/2
+	// In a snapshot a batch has no name yet that would be its own on the disk.
+	return l.held >= l.bufferBytes/2 && !l.waiting
 }
 
 // takeLast gives the youngest batch that still has its chunk, but for those
@@ -178,7 +182,8 @@ func (l *lane) takeLast() *closed {
 }
 
 // store moves a busy batch to the spool and gives its memory back. Where there
-// is no spool, or it takes no more, the compressed bytes stay in memory.
+// is no spool, or it takes no more, the batch stays as it is: what was answered
+// with 200 survives a kill in the chunk, or not at all.
 func (l *lane) store(c *closed) error {
 	err := errNoSpool
 	if c.stored {
@@ -193,7 +198,6 @@ func (l *lane) store(c *closed) error {
 			slog.Warn("undelivered records stay in memory", "destination", l.name, "error", err)
 			l.spoolFailed = true
 		}
-		l.free(c, len(c.batch.Body))
 		return err
 	}
 	c.stored = true

@@ -24,7 +24,7 @@ const testEnvironment = "3adf329b-240c-4fc6-b48a-54474f043a02"
 // onDisk is an edge of one lane whose undelivered records lie in dir, without
 // the APIs of the platform.
 func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBytes int,
-	to *scripted) (*edge, *laneUnderTest) {
+	to *scripted, change ...func(*edge, *lane)) (*edge, *laneUnderTest) {
 	t.Helper()
 	e := &edge{
 		config:  Config{SpoolDir: dir, BufferBytes: bufferBytes, SpoolBytes: 16 << 20},
@@ -36,6 +36,10 @@ func onDisk(t *testing.T, dir, environment string, limits flush.Limits, bufferBy
 		bufferBytes: bufferBytes, sendTimeout: 5 * time.Second, environment: environment, pushers: 2,
 	}, to, e.pool, &buffer.Sealer{})
 	l.changed = e.changed
+	l.reencode = func(*telemetry.Resource) wire.Encoder { return nil }
+	for _, f := range change {
+		f(e, l)
+	}
 	e.lanes = []*lane{l}
 	ctx, stop := context.WithCancel(context.Background())
 	go l.run(ctx)
@@ -142,6 +146,64 @@ func TestNextProcessDeliversWhatTheLastOneHad(t *testing.T) {
 				t.Errorf("batch %s does not have the name that it had", id)
 			}
 		}
+	})
+}
+
+// What a killed process left and a full spool does not take is not forgotten.
+func TestRecoveryWithAFullSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		e, l := onDisk(t, dir, testEnvironment, flush.Limits{Bytes: 16 << 10}, 1<<20, dead)
+		for i := range 50 {
+			l.put(record(i))
+			l.commit()
+		}
+		copied := copyTree(t, dir)
+		l.stop()
+		<-l.drained
+		l.account(false)
+		e.leave()
+
+		to := &scripted{}
+		_, next := onDisk(t, copied, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to,
+			func(e *edge, _ *lane) { e.config.SpoolBytes = 1 })
+		if c := next.end(); c.recovered != 50 || c.delivered != 50 {
+			t.Error(c)
+		}
+		expectOnce(t, to.records(t), 50)
+		if arenas, err := filepath.Glob(filepath.Join(copied, "arena-*")); err != nil || len(arenas) > 0 {
+			t.Errorf("%v, %v are left", arenas, err)
+		}
+	})
+}
+
+// With a full spool, too, a kill takes nothing that was answered: what cannot
+// move there stays in the memory file.
+func TestKillWithAFullSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		e, l := onDisk(t, dir, testEnvironment, flush.Limits{Bytes: 16 << 10}, 256<<10, dead,
+			func(e *edge, l *lane) { e.config.SpoolBytes, l.encoding = 1, buffer.Plain })
+		for i := range 150 {
+			l.put(record(i))
+			l.commit()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		copied := copyTree(t, dir)
+		l.stop()
+		<-l.drained
+		l.account(false)
+		e.leave()
+
+		to := &scripted{}
+		e, next := onDisk(t, copied, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to)
+		if c := next.end(); c.recovered != 150 || c.delivered != 150 {
+			t.Error(c)
+		}
+		e.leave()
 	})
 }
 
@@ -266,4 +328,80 @@ func copyTree(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return to
+}
+
+// A restore gives a new name to what came in before it, and not to what an
+// earlier process of the environment left: the spool knows that by its own.
+func TestRestoreKeepsTheNamesOfWhatWasRecovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		e, l := onDisk(t, dir, testEnvironment, flush.Limits{}, 1<<20, dead)
+		l.put("left")
+		end := time.Now().Add(time.Second)
+		l.finish(time.Now(), end)
+		time.Sleep(time.Until(end))
+		l.stop()
+		<-l.drained
+		l.keep()
+		if c := l.account(true); c.spooled != 1 {
+			t.Fatal(c)
+		}
+		e.leave()
+
+		to := &scripted{}
+		e, next := onDisk(t, dir, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to,
+			func(_ *edge, l *lane) { l.waiting = true })
+		next.put("init")
+		next.flush(time.Now())
+		mine := strings.Replace(testEnvironment, "3", "5", 1)
+		next.renew(&telemetry.Resource{EnvironmentID: mine}, time.Now())
+		c := next.end()
+		if c.recovered != 1 || c.delivered != 2 || len(c.dropped) != 0 || e.spool.Usage().Batches != 0 {
+			t.Errorf("%v; left in the spool: %+v", c, e.spool.Usage())
+		}
+		for _, id := range []string{testEnvironment + "-1", mine + "-1"} {
+			if _, ok := to.taken[id]; !ok {
+				t.Errorf("batch %s was not delivered", id)
+			}
+		}
+		e.leave()
+	})
+}
+
+// What a snapshot holds goes to no disk, however much it is: it has no name yet.
+func TestSnapshotStaysInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, l := onDisk(t, t.TempDir(), testEnvironment, flush.Limits{Bytes: 16 << 10}, 256<<10, &scripted{},
+			func(_ *edge, l *lane) { l.waiting, l.encoding = true, buffer.Plain })
+		for i := range 500 {
+			l.put(record(i))
+			if i%10 == 0 {
+				synctest.Wait()
+			}
+		}
+		if u := e.spool.Usage(); u.Batches > 0 || l.pool.Usage().Mapped > 0 {
+			t.Errorf("the spool has %+v, the arena %+v", u, l.pool.Usage())
+		}
+		l.renew(&telemetry.Resource{EnvironmentID: strings.Replace(testEnvironment, "3", "5", 1)}, time.Now())
+		if c := l.end(); c.delivered != 500 || len(c.dropped) != 0 {
+			t.Error(c)
+		}
+		e.leave()
+	})
+}
+
+// Where SHUTDOWN leaves no time at all, the open batch is for the next process.
+func TestNoTimeKeepsTheOpenBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, l := onDisk(t, t.TempDir(), testEnvironment, flush.Limits{}, 1<<20, &scripted{})
+		l.put("open")
+		l.stop()
+		<-l.drained
+		l.keep()
+		if c := l.account(true); c.spooled != 1 || len(c.dropped) != 0 {
+			t.Error(c)
+		}
+		e.leave()
+	})
 }

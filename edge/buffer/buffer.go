@@ -114,6 +114,9 @@ type Chunk struct {
 	Opened  time.Time // when its first record came in
 	Records int
 	Size    int // encoded bytes
+	// Limit is about how many bytes it will be closed at, 0 for unknown. Small
+	// chunks take small pages of the arena, or many at once would not fit.
+	Limit int
 
 	name      Name
 	sealed    time.Time
@@ -151,6 +154,14 @@ func (c *Chunk) Append(enc wire.Encoder, l *telemetry.Log) int {
 	c.Size += size
 	c.Records++
 	return size
+}
+
+// least is how many bytes a page of the arena has at least.
+func (c *Chunk) least() int {
+	if c.Limit > 0 && c.Limit < pageBytes-pageSlack-headBytes {
+		return c.Limit + pageSlack
+	}
+	return pageBytes - headBytes
 }
 
 // Commit makes what was appended survive the process from now on. A kill while
@@ -210,7 +221,7 @@ func (p *Pool) page(c *Chunk, want int) page {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dir != "" {
-		run, err := p.take(c, max(want, pageBytes-headBytes), kindRecords, len(c.pages))
+		run, err := p.take(c, max(want, c.least()), kindRecords, len(c.pages))
 		if err == nil {
 			return page{in: p.arena, run: run, bytes: run[headBytes:headBytes:len(run)]}
 		}

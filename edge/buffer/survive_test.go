@@ -159,3 +159,32 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 }
+
+// Many small batches of one request fit the arena: a page is no larger than the
+// batch will be.
+func TestSmallBatchesFitTheArena(t *testing.T) {
+	p := NewPool(t.TempDir(), 1<<20)
+	var want []byte
+	var chunks []*Chunk
+	for i := range 100 {
+		c := p.Open(Name{Lane: 1, Environment: environment, Sequence: uint64(i)}, opened)
+		c.Limit = 1 << 10
+		want = append(want, fill(c, 5, 300)...)
+		c.Close(opened)
+		chunks = append(chunks, c)
+	}
+	if u := p.Usage(); u.Heap > 0 {
+		t.Errorf("%+v", u)
+	}
+	die(t, p)
+	var got []byte
+	if _, err := Recover(p.dir, func(l *Leftover) error { got = append(got, text(l)...); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%d of %d bytes survive", len(got), len(want))
+	}
+	for _, c := range chunks {
+		c.Release()
+	}
+}

@@ -105,6 +105,9 @@ func (b *backend) Send(ctx context.Context, batch *destination.Batch) error {
 		v.fails = true
 	}
 	if b.l.isKilled() {
+		if v.takes && v.dies && v.rejected == 0 { // it was on its way
+			b.w.take(b.lane, batch.ID, lines)
+		}
 		return errKilled
 	}
 	if v.takes {
@@ -124,7 +127,9 @@ func (b *backend) refuse(lines []string) {
 		token := tokenOf(text)
 		b.lane.refused[token] = true
 		if token >= 0 && token < len(b.w.records) && b.w.records[token].definite() {
-			b.w.owes(b.lane, -len(b.w.records[token].value))
+			if r := b.w.records[token]; r.life == b.w.life {
+				b.w.owes(b.lane, -len(r.value))
+			}
 		}
 	}
 }

@@ -13,12 +13,9 @@ const memorySlack = 256<<10 + 2*hugeRecord
 // platform and the destinations know.
 func (l *life) judge() {
 	l.w.logs.Lock()
-	accounts, refused := l.w.accounts, l.w.refused
-	l.w.accounts, l.w.refused = map[string]*account{}, 0
+	accounts, heap, refused := l.w.accounts, l.w.heap, l.w.refused
+	l.w.accounts, l.w.heap, l.w.refused = map[string]*account{}, map[string]int{}, 0
 	l.w.logs.Unlock()
-	if l.isKilled() && !spooled {
-		return // SPOOL: what was owed has to come out of the next life, see judgeLane
-	}
 	lost := 0
 	for i, lane := range l.w.lanes {
 		a := accounts[lane.plan.name]
@@ -26,7 +23,10 @@ func (l *life) judge() {
 			l.w.problem("%s has no closing account", lane.plan.name)
 			continue
 		}
-		lost += l.judgeLane(lane, l.lanes[i], a)
+		lost += l.judgeLane(lane, l.lanes[i], a, heap[lane.plan.name])
+	}
+	if l.isKilled() {
+		return
 	}
 	if want := l.platformDropped(); want >= 0 && want != refused {
 		l.w.problem("the platform dropped %d records and said so; the edge says %d", want, refused)
@@ -34,35 +34,46 @@ func (l *life) judge() {
 	l.judgeEnd(lost)
 }
 
-// owed counts the lane's records of this life: those with a 200, those that the
-// edge may have taken without the platform knowing, and those with a 200 that no
-// destination holds or has refused for good.
-func (l *life) owed(lane *lane) (definite, perhaps, missing int) {
+// tally counts a lane's records: of this life, those with a 200 and those that
+// the edge may have taken without the platform knowing; of this life and all
+// before it, those with a 200 that no destination holds or has refused for good.
+type tally struct {
+	definite, perhaps, missing int
+	early                      int // of definite: from before the restore, when nothing is on the disk
+}
+
+func (l *life) tally(lane *lane) tally {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
+	var t tally
 	for _, r := range l.w.records {
-		if r.life != l.number || !lane.wants(r.kind) {
+		if !lane.wants(r.kind) {
 			continue
 		}
 		_, there := lane.where[r.token]
 		switch {
 		case !r.definite():
-			if r.offered > 0 {
-				perhaps++
+			if r.offered > 0 && r.life == l.number {
+				t.perhaps++
 			}
+			continue
 		case !there && !lane.refused[r.token]:
-			missing++
-			definite++
-		default:
-			definite++
+			t.missing++
+		}
+		if r.life != l.number {
+			continue
+		}
+		t.definite++
+		if l.w.plan.kind == "snap-start" && (r.token < l.early || l.early == 0) {
+			t.early++
 		}
 	}
-	return definite, perhaps, missing
+	return t
 }
 
 // judgeLane checks one destination's books and gives how many records it lost.
-func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
-	definite, perhaps, missing := l.owed(lane)
+func (l *life) judgeLane(lane *lane, mine *laneLife, a *account, heap int) int {
+	t := l.tally(lane)
 	own := 0
 	if l.w.plan.variables["SLIPSTREAM_SELF_METRICS"] == "true" {
 		own = 1
@@ -70,8 +81,8 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 	wrong := func(format string, args ...any) {
 		l.w.problem("life %d, %s: "+format+"; account %+v", append(append([]any{l.number, lane.plan.name}, args...), *a)...)
 	}
-	if low := definite; a.received < low || a.received > definite+perhaps+own {
-		wrong("received %d, the platform has a 200 for %d and may have given %d more", a.received, definite, perhaps)
+	if a.received < t.definite || a.received > t.definite+t.perhaps+own {
+		wrong("received %d, the platform has a 200 for %d and may have given %d more", a.received, t.definite, t.perhaps)
 	}
 	if a.received+a.recovered != a.delivered+a.spooled+a.lost() {
 		wrong("the account does not add up")
@@ -79,22 +90,55 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account) int {
 	if a.delivered != mine.told || a.dropped["rejected"] != mine.rejected {
 		wrong("the destination has confirmed %d and refused %d", mine.told, mine.rejected)
 	}
+	if a.recovered < lane.left[0] || a.recovered > lane.left[1] {
+		wrong("recovered %d, the life before left %d to %d", a.recovered, lane.left[0], lane.left[1])
+	}
+	if l.isKilled() { // what the old process did after that instant is nothing
+		l.judgeKill(lane, mine, a, t, heap, own)
+		return 0
+	}
 	late := a.dropped["undelivered_at_shutdown"]
 	full := a.dropped["buffer_full"]
 	if other := a.lost() - late - full - mine.rejected; other != 0 {
 		wrong("%d records were dropped for a reason that the adversary did not give", other)
 	}
-	if missing > late+full+a.spooled {
-		wrong("%d records with a 200 are missing", missing)
+	lane.given += late + full
+	lane.left = [2]int{a.spooled, a.spooled}
+	if t.missing > lane.given+a.spooled {
+		wrong("%d records with a 200 are missing, and %d were given up by this life and others", t.missing, lane.given)
 	}
 	if full > 0 && len(l.w.lanes) == 1 {
 		wrong("the only destination's records were given up for want of memory")
 	}
-	if late > 0 && !l.mayLose(mine) {
+	switch {
+	case late > 0 && l.goesOn() && !l.w.plan.noDisk && l.w.plan.variables["SLIPSTREAM_SPOOL_BYTES"] == "":
+		wrong("%d records were given up, and the next life could have had them", late)
+	case late > 0 && !l.mayLose(mine):
 		wrong("%d records were given up at SHUTDOWN, while the destination took everything at once", late)
+	case a.spooled > 0 && (!l.goesOn() || l.w.plan.noDisk):
+		wrong("nobody will ever look for what it has spooled")
 	}
-	return late + full
+	return late + full + a.spooled
 }
+
+// judgeKill works out what the next life must find after SIGKILL.
+func (l *life) judgeKill(lane *lane, mine *laneLife, a *account, t tally, heap, own int) {
+	left := a.recovered - mine.told - mine.rejected
+	full := a.dropped["buffer_full"] // before, or after it
+	lane.left = [2]int{max(left+t.definite-t.early-full-heap, 0), left + t.definite + t.perhaps + own}
+	lane.given += full + heap
+	switch {
+	case l.w.plan.noDisk:
+		lane.left = [2]int{}
+		lane.given += t.missing
+	default:
+		lane.given += t.early
+	}
+	l.w.logf("judge: the next life must recover %d to %d", lane.left[0], lane.left[1])
+}
+
+// goesOn tells whether the environment has another life after this one.
+func (l *life) goesOn() bool { return l.number < len(l.w.plan.lives)-1 }
 
 // mayLose tells whether a destination may have lost records at SHUTDOWN: when a
 // try that ended after it failed or was not answered within 20 ms, when all the
@@ -156,10 +200,11 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // owes notes that the edge holds a record's bytes, or no longer does, and tells
-// whether that is within the bound. The caller holds w.mu. With several
+// whether that is within the bound: memory, and what is on the disk. The caller holds w.mu. With several
 // destinations a full one gives up records, and compressed bytes are fewer:
 // neither is seen from outside, so only one that takes plain bytes is judged.
 func (w *world) owes(l *lane, bytes int) bool {
 	l.owed += bytes
-	return len(w.lanes) > 1 || l.plan.encoding != "none" || l.owed <= w.settings().buffer+memorySlack
+	bound := w.settings().buffer + memorySlack
+	return len(w.lanes) > 1 || l.plan.encoding != "none" || l.owed <= bound || l.owed <= bound+w.disk.spooled()
 }

@@ -31,7 +31,9 @@ type lane struct {
 	taken   map[string]bool     // batch ids
 	where   map[int]string      // token to batch id
 	refused map[int]bool        // by token: never to be taken
-	owed    int                 // bytes of values that the edge holds
+	owed    int                 // bytes of values that this life's edge holds
+	given   int                 // records that no destination will get: the edge said so, or they cannot outlive a kill
+	left    [2]int              // at least and at most so many were left for the next life
 	lives   []*laneLife
 }
 
@@ -116,7 +118,7 @@ func (w *world) takeLine(l *lane, id, text string) {
 	before, double := l.where[token]
 	l.where[token] = id
 	definite := r != nil && r.definite()
-	if definite && !double {
+	if definite && !double && r.life == w.life {
 		w.owes(l, -len(r.value))
 	}
 	w.mu.Unlock()

@@ -4,20 +4,11 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"slipstream/destination"
 )
-
-// spooled says that undelivered records survive the process: that the edge has
-// a spool in /tmp, which a simulation gives it as a folder of real files.
-//
-// SPOOL: when edge/spool is there, set this to true, give edge.Config the run's
-// folder in startLife, and let kill copy it: what counts is what is in the
-// folder at that very instant, so the next life starts on a copy made before the
-// old process is cut off, and what the old one writes afterwards is thrown away.
-// Without a spool a kill loses what was not delivered, and only that.
-const spooled = false
 
 // live runs one process of the edge from Init to its end.
 func (w *world) live(number int) {
@@ -43,6 +34,7 @@ func (w *world) live(number int) {
 	<-l.post.ended
 	l.post.drop()
 	l.net.kill()
+	l.leaveFolder()
 	l.judge()
 	for _, lane := range w.lanes {
 		lane.owed = 0
@@ -92,6 +84,7 @@ func (l *life) restore() {
 	l.mu.Lock()
 	l.restored = true
 	l.mu.Unlock()
+	l.early = l.w.count()
 	l.platform("platform.restoreStart", "", `"functionName":"shop"`)
 	l.platform("platform.restoreRuntimeDone", "", `"status":"success"`)
 	l.platform("platform.restoreReport", "", `"status":"success","metrics":{"durationMs":20.5}`)
@@ -134,6 +127,9 @@ func (l *life) invoke(p *invocation, i int) string {
 	}
 	l.function(p, began, id)
 	time.Sleep(time.Until(began.Add(wait)))
+	if p.outcome == "kill" {
+		return "kill"
+	}
 	done := l.platform("platform.runtimeDone", id,
 		fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
 	l.w.logf("platform: runtime done, %s", status)
@@ -282,6 +278,15 @@ func (l *life) end(how string) {
 	case "kill":
 		l.kill()
 		return
+	case "cutoff": // SHUTDOWN, and SIGKILL before its time is over
+		l.shutDown("failure")
+		l.withoutReport()
+		select {
+		case <-time.After(l.plan.dice.between(0, l.plan.left+time.Millisecond)):
+			l.kill()
+		case <-l.over:
+		}
+		return
 	case "sigterm":
 		l.mu.Lock()
 		l.shutdown, l.deadline = time.Now(), time.Now().Add(2*time.Second)
@@ -296,35 +301,45 @@ func (l *life) end(how string) {
 			l.freeze(l.plan.idle, l.plan.dice.chance(50))
 		}
 	}
-	deadline := time.Now().Add(l.plan.left)
-	l.w.logf("platform: SHUTDOWN, %s, %v left", how, l.plan.left)
-	l.mu.Lock()
-	l.shutdown, l.deadline = time.Now(), deadline
-	l.mu.Unlock()
-	l.events <- api{text: fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`,
-		deadline.UnixMilli(), how)}
+	l.shutDown(how)
 	l.lastReport()
 	l.awaitEnd()
 }
 
+// shutDown sends the event SHUTDOWN.
+func (l *life) shutDown(reason string) {
+	deadline := time.Now().Add(l.plan.left)
+	l.w.logf("platform: SHUTDOWN, %s, %v left", reason, l.plan.left)
+	l.mu.Lock()
+	l.shutdown, l.deadline = time.Now(), deadline
+	l.mu.Unlock()
+	l.events <- api{text: fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`,
+		deadline.UnixMilli(), reason)}
+}
+
 // lastReport makes the last invocation's platform.report, in SHUTDOWN.
 func (l *life) lastReport() {
-	n := len(l.plan.invocations)
-	if n == 0 || l.w.plan.kind == "lambda-managed-instances" || l.last.request == l.id(n-1) {
-		return
-	}
-	if l.plan.report < 0 {
-		l.last = nil
+	if !l.withoutReport() || l.plan.report < 0 {
 		return
 	}
 	timer := time.NewTimer(l.plan.report)
 	defer timer.Stop()
-	l.last = nil
 	select {
 	case <-timer.C:
-		l.report(n - 1)
+		l.report(len(l.plan.invocations) - 1)
 	case <-l.over:
 	}
+}
+
+// withoutReport tells whether the last invocation's platform.report is still to
+// come, and notes it.
+func (l *life) withoutReport() bool {
+	n := len(l.plan.invocations)
+	if n == 0 || l.w.plan.kind == "lambda-managed-instances" || l.last.request == l.id(n-1) {
+		return false
+	}
+	l.last = nil
+	return true
 }
 
 // awaitEnd waits until the edge is gone, which has to be before the deadline.
@@ -344,12 +359,17 @@ func (l *life) awaitEnd() {
 
 // kill is SIGKILL: from this instant on nothing of the process counts.
 func (l *life) kill() {
+	synctest.Wait() // nobody is in the middle of anything: what is there is of one instant
+	select {
+	case <-l.over: // it was faster
+		return
+	default:
+	}
 	l.w.logf("platform: SIGKILL")
+	l.leaveFolder()
 	l.mu.Lock()
 	l.killed = true
 	l.mu.Unlock()
-	// SPOOL: copy the folder here, before the process is cut off, and give the
-	// copy to the next life.
 	l.net.kill()
 	l.cancel()
 	<-l.over

@@ -14,6 +14,7 @@ type plan struct {
 	variables map[string]string
 	kind      string // AWS_LAMBDA_INITIALIZATION_TYPE
 	portTaken bool
+	noDisk    bool // /tmp cannot be used
 	lanes     []lanePlan
 	lives     []lifePlan
 }
@@ -55,7 +56,7 @@ func (m mood) String() string {
 type lifePlan struct {
 	initTime    time.Duration
 	invocations []invocation
-	end         string        // spindown, timeout, failure, sigterm, kill
+	end         string        // spindown, timeout, failure, sigterm, kill, cutoff
 	idle        time.Duration // before an orderly end
 	left        time.Duration // between SHUTDOWN and its deadline
 	report      time.Duration // when in SHUTDOWN the last platform.report is made; negative: never
@@ -71,7 +72,7 @@ type invocation struct {
 	limit    time.Duration // the function's timeout
 	wakeup   time.Duration // how late the edge gets to read INVOKE
 	lines    []line
-	outcome  string // success, error (a handler's), crash, timeout
+	outcome  string // success, error (a handler's), crash, timeout, kill
 	early    bool   // platform.report is posted before the freeze
 	cut      bool   // connections to the receiver are found dead after the thaw
 }
@@ -103,6 +104,7 @@ func draw(d dice) plan {
 	case d.chance(5):
 		p.kind = "snap-start"
 	}
+	p.noDisk = d.chance(8)
 	pressure := d.chance(4)
 	p.drawVariables(d, pressure)
 	lanes := 1
@@ -126,7 +128,14 @@ func draw(d dice) plan {
 	}
 	scale := pick(d, 20*time.Millisecond, time.Second, time.Minute, time.Hour)
 	for i := range lives {
-		p.lives = append(p.lives, p.drawLife(d, i == lives-1, t, scale, pressure))
+		end := pick(d, "timeout", "timeout", "crash", "crash", "failure", "sigterm", "kill", "kill", "cutoff")
+		if i == lives-1 {
+			end = pick(d, "spindown", "spindown", "spindown", "failure", "sigterm", "kill", "cutoff")
+		}
+		p.lives = append(p.lives, p.drawLife(d, end, t, scale, pressure))
+	}
+	if p.lives[lives-1].end != "spindown" { // one more, for what is left
+		p.lives = append(p.lives, p.drawLife(d, "spindown", t, scale, pressure))
 	}
 	return p
 }
@@ -149,6 +158,7 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 	p.portTaken = d.chance(50)
 	if pressure {
 		p.variables["SLIPSTREAM_BUFFER_BYTES"] = "1048576"
+		set(50, "SPOOL_BYTES", 1<<20)
 	}
 	if d.chance(50) {
 		p.variables["SLIPSTREAM_MAX_STALENESS"] = pick(d, "100ms", "1s", "60s", "15m")
@@ -205,18 +215,14 @@ func (l *lanePlan) moodAt(stage int) mood {
 	return fine
 }
 
-func (p *plan) drawLife(d dice, last bool, t trouble, scale time.Duration, pressure bool) lifePlan {
-	l := lifePlan{initTime: d.between(0, 300*time.Millisecond), trouble: t, dice: d.split(), left: 2 * time.Second,
-		idle: d.between(0, 20*time.Minute), restore: d.chance(80), report: d.between(0, 200*time.Millisecond)}
+func (p *plan) drawLife(d dice, end string, t trouble, scale time.Duration, pressure bool) lifePlan {
+	l := lifePlan{end: end, initTime: d.between(0, 300*time.Millisecond), trouble: t, dice: d.split(),
+		left: 2 * time.Second, idle: d.between(0, 20*time.Minute), restore: d.chance(80), report: d.between(0, 200*time.Millisecond)}
 	if d.chance(15) {
 		l.left = pick(d, 1400*time.Millisecond, 300*time.Millisecond, 0)
 	}
 	if d.chance(10) {
 		l.report = pick(d, -1, time.Second)
-	}
-	l.end = pick(d, "spindown", "spindown", "spindown", "failure", "sigterm", "kill")
-	if !last {
-		l.end = pick(d, "timeout", "timeout", "crash", "crash", "failure", "kill")
 	}
 	count := d.IntN(12)
 	if d.chance(10) {
@@ -225,7 +231,8 @@ func (p *plan) drawLife(d dice, last bool, t trouble, scale time.Duration, press
 	for range count {
 		l.invocations = append(l.invocations, drawInvocation(d, scale, pressure))
 	}
-	if (l.end == "timeout" || l.end == "crash") && p.kind != "lambda-managed-instances" {
+	killed := l.end == "kill" && d.chance(75) // in an invocation
+	if (l.end == "timeout" || l.end == "crash" || killed) && p.kind != "lambda-managed-instances" {
 		inv := drawInvocation(d, scale, pressure)
 		inv.outcome = l.end
 		l.invocations = append(l.invocations, inv)

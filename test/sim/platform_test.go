@@ -49,6 +49,8 @@ type life struct {
 	longHold   time.Time
 	holds      int // long ones without an answer in between
 	killed     bool
+	left       bool // the folder is a copy already
+	early      int  // number of the first record after the restore
 }
 
 // api is one event of the Extensions API.
@@ -59,6 +61,9 @@ type api struct {
 
 // startLife starts the edge.
 func (w *world) startLife(number int) *life {
+	w.mu.Lock()
+	w.life = number
+	w.mu.Unlock()
 	l := &life{w: w, plan: &w.plan.lives[number], number: number, nexts: make(chan time.Time, 1),
 		events: make(chan api, 1), over: make(chan struct{})}
 	l.net = newNetwork(l.serve)
@@ -73,11 +78,9 @@ func (w *world) startLife(number int) *life {
 	l.post = newPost(w, l, l.plan.trouble, l.plan.dice.split())
 	go l.post.run()
 	config, errs := edge.Load(w.variable)
-	config.SpoolDir = ""
+	config.SpoolDir = w.disk.folder()
 	config.Name = "slipstream-extension"
 	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random}
-	// SPOOL: with a spool this is where config gets the run's own folder, w.spool;
-	// see spooled in lifecycle_test.go.
 	if len(errs) > 0 {
 		w.problem("the configuration is refused: %v", errs)
 	}

@@ -174,17 +174,26 @@ type world struct {
 	records []*record
 	lanes   []*lane
 	stage   int
+	life    int // number of the one that runs
+	disk    *disk
 
 	logs     sync.Mutex
 	problems []string
 	accounts map[string]*account // of the life that ends
+	heap     map[string]int      // by lane: records of earlier lives that the spool had no room for
 	refused  int                 // records that the edge says the platform has dropped
 }
 
 // runSeed runs one seed in a bubble of virtual time and gives what was wrong.
 func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	d := newDice(n)
-	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}}
+	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}, heap: map[string]int{}}
+	disk, err := newDisk(w.plan.noDisk)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer disk.remove()
+	w.disk = disk
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	slog.SetDefault(slog.New(&listening{w: w}))
@@ -201,6 +210,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		for i := range w.plan.lives {
 			w.live(i)
 		}
+		w.judgeDisk()
 		time.Sleep(time.Second) // net/http's server lets a connection that broke linger for half of that
 	})
 	return w.problems
@@ -224,6 +234,13 @@ func (w *world) nextStage() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stage++
+}
+
+// count is how many records there are.
+func (w *world) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.records)
 }
 
 // newRecord gives a record its number.
@@ -295,6 +312,7 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	var lane string
 	text := r.Message
 	dropped, malformed := 0, 0
+	foreign, heap := false, 0
 	r.Attrs(func(attr slog.Attr) bool {
 		text += " " + attr.String()
 		n := func() int { return int(attr.Value.Int64()) }
@@ -317,11 +335,18 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 			dropped = n()
 		case "malformed_events":
 			malformed = n()
+		case "records":
+			heap = n()
+		case "skipped":
+			skipped, _ := attr.Value.Any().(map[string]int)
+			foreign = len(skipped) > 0
 		}
 		return true
 	})
 	h.w.logf("edge: %v %s", r.Level, text)
-	if malformed > 0 || strings.Contains(text, "BUG") || strings.Contains(text, "unread") {
+	foreign = foreign || r.Level >= slog.LevelWarn && strings.Contains(r.Message, "earlier process") &&
+		!h.w.plan.noDisk && !strings.Contains(text, "the spool is full")
+	if malformed > 0 || foreign || strings.Contains(text, "BUG") || strings.Contains(text, "unread") {
 		h.w.problem("the edge says: %s", text)
 	}
 	h.w.logs.Lock()
@@ -329,6 +354,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	switch r.Message {
 	case "closing account":
 		h.w.accounts[lane] = &a
+	case "records of an earlier process go to memory":
+		h.w.heap[lane] += heap
 	case "telemetry lost on the way in":
 		h.w.refused = dropped
 	}
