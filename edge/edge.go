@@ -55,6 +55,7 @@ type edge struct {
 	ending  flush.Ending
 	noRoom  bool // a request waits for memory
 	over    bool // nothing is taken any more
+	late    bool // something came after that; told once
 	intake  intakeCount
 	now     time.Time // of the request that is being decoded
 }
@@ -256,6 +257,10 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.over {
+		if !e.late {
+			slog.Error("telemetry refused: it came when SHUTDOWN's time was over (raise SLIPSTREAM_SHUTDOWN_WAIT_MS)")
+			e.late = true
+		}
 		return false
 	}
 	e.now = time.Now()
@@ -264,6 +269,8 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	for _, l := range e.lanes {
 		l.commit()
 	}
+	e.ending.Received(time.Now())
+	signal(e.arrived)
 	return true
 }
 
@@ -354,10 +361,9 @@ func (e *edge) finish(deadline time.Time) {
 	now := time.Now()
 	e.mu.Lock()
 	e.ending.Shutdown(now, deadline)
-	until := e.ending.ReceiveUntil()
 	e.mu.Unlock()
 	if len(e.lanes) > 0 {
-		e.receive(until)
+		e.receive()
 	}
 	e.mu.Lock()
 	e.over = true
@@ -387,20 +393,22 @@ func (e *edge) finish(deadline time.Time) {
 	}
 }
 
-// receive returns when the last record is there, or at until.
-func (e *edge) receive(until time.Time) {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
+// receive returns when the last record is there, or when the platform has been
+// silent for too long, or at the latest moment that leaves time to send.
+func (e *edge) receive() {
 	for {
 		e.mu.Lock()
-		complete := e.ending.Complete()
+		complete, until := e.ending.Complete(), e.ending.ReceiveUntil()
 		e.mu.Unlock()
 		if complete {
 			return
 		}
+		timer := time.NewTimer(time.Until(until))
 		select {
 		case <-e.arrived:
+			timer.Stop()
 		case <-timer.C:
+			slog.Debug("the platform's last word on the last invocation did not come in time")
 			return
 		}
 	}

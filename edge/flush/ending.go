@@ -16,6 +16,7 @@ type Ending struct {
 	several  bool
 	shutdown time.Time
 	deadline time.Time
+	received time.Time // of the last request
 }
 
 // NewEnding bounds the wait for what is owed, and keeps reserve free before the
@@ -56,11 +57,19 @@ func (e *Ending) Complete() bool {
 	return e.reported == e.invoked
 }
 
-// ReceiveUntil is when to stop waiting for records: never later than a third of
-// the time that is left, for what is held has to be sent too.
+// Received takes note of a request of the platform.
+func (e *Ending) Received(now time.Time) { e.received = now }
+
+// ReceiveUntil is when to stop waiting for records, unless another request comes
+// before: never later than two thirds of the time that is left, for what is held
+// has to be sent too.
 func (e *Ending) ReceiveUntil() time.Time {
-	wait := min(e.wait, e.deadline.Sub(e.shutdown)/3)
-	return e.shutdown.Add(max(wait, 0))
+	left := max(e.deadline.Sub(e.shutdown), 0)
+	last := e.shutdown
+	if e.received.After(last) {
+		last = e.received
+	}
+	return earlier(last.Add(min(e.wait, left/3)), e.shutdown.Add(2*left/3))
 }
 
 // SendUntil is when to stop sending.

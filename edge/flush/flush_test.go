@@ -131,3 +131,18 @@ func TestEndingTimes(t *testing.T) {
 		})
 	}
 }
+
+// While the platform goes on sending, what it owes is waited for: up to two
+// thirds of the time that is left.
+func TestEndingGoesOnReceiving(t *testing.T) {
+	e := NewEnding(300*time.Millisecond, 100*time.Millisecond)
+	e.Invoked("a")
+	e.Received(at(9))
+	e.Shutdown(at(10), at(12))
+	for _, tc := range []struct{ received, until float64 }{{9.5, 10.3}, {10.2, 10.5}, {10.9, 11.2}, {11.3, 10 + 4./3}} {
+		e.Received(at(tc.received))
+		if got := e.ReceiveUntil(); got.Sub(at(tc.until)).Abs() > time.Microsecond {
+			t.Errorf("after a request at %v: until %v, want %v", tc.received, got.Sub(at(0)), tc.until)
+		}
+	}
+}
