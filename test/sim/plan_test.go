@@ -217,7 +217,8 @@ func (l *lanePlan) moodAt(stage int) mood {
 
 func (p *plan) drawLife(d dice, end string, t trouble, scale time.Duration, pressure bool) lifePlan {
 	l := lifePlan{end: end, initTime: d.between(0, 300*time.Millisecond), trouble: t, dice: d.split(),
-		left: 2 * time.Second, idle: d.between(0, 20*time.Minute), restore: d.chance(80), report: d.between(0, 200*time.Millisecond)}
+		left: 2 * time.Second, idle: d.between(0, 20*time.Minute), restore: d.chance(80),
+		report: d.between(0, 200*time.Millisecond)}
 	if d.chance(15) {
 		l.left = pick(d, 1400*time.Millisecond, 300*time.Millisecond, 0)
 	}
