@@ -31,7 +31,7 @@ func defaults() Config {
 		SelfMetrics: true, SpoolDir: "/tmp/slipstream",
 		Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
 		TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
-		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 100 * time.Millisecond,
+		TelemetryMaxBytes: 256 << 10, TelemetryTimeout: 25 * time.Millisecond,
 	}
 }
 

@@ -74,7 +74,7 @@ var variables = []variable{
 		numberVar(1000, 10_000, false, func(c *Config) *int { return &c.TelemetryMaxItems })},
 	{"SLIPSTREAM_TELEMETRY_MAX_BYTES", "262144", "Bytes that the platform collects before it posts, 262144 to " +
 		"1048576.", numberVar(256<<10, 1<<20, false, func(c *Config) *int { return &c.TelemetryMaxBytes })},
-	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "100", "Time that the platform collects before it posts, 25 to 30000; with " +
+	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", "25", "Time that the platform collects before it posts, 25 to 30000; with " +
 		"SLIPSTREAM_FLUSH `end` and `adaptive` at most half of SLIPSTREAM_MAX_HOLD_MS, because an invocation that is " +
 		"held waits for it.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
