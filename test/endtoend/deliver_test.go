@@ -163,13 +163,18 @@ func TestUnreliablePlatform(t *testing.T) {
 // However an invocation or the environment ends, what was written before
 // arrives once, and so does what the next environment writes.
 func TestEveryEnd(t *testing.T) {
-	for _, end := range []string{"error", "exit", "hang", "terminate"} {
+	for _, end := range []string{"error", "exit", "hang", "terminate", "memory"} {
 		t.Run(end, func(t *testing.T) {
 			dir := t.TempDir()
 			s := play{
-				env:      map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + dir},
-				function: func(f *emulator.Function) { f.Timeout = 3 * time.Second },
-				config:   bind(dir),
+				env: map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + dir},
+				function: func(f *emulator.Function) {
+					f.Timeout = 3 * time.Second
+					if end == "memory" {
+						f.MemoryMB, f.Timeout = 256, time.Minute
+					}
+				},
+				config: bind(dir),
 			}.start(t)
 			s.run(t, 0, 2, 50, 100)
 			result := s.invoke(t, fmt.Sprintf(`{"id":2,"lines":50,"bytes":100,"end":%q}`, end))
@@ -181,6 +186,31 @@ func TestEveryEnd(t *testing.T) {
 			inFolder(t, dir).expect(t, 5, 50)
 		})
 	}
+}
+
+// Init that fails once is run again in the first invocation; what it wrote is
+// delivered, both times.
+func TestInitFailsAndIsRunAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := play{
+		env:    map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + dir, "WRITER_INIT_FAILS": "1"},
+		config: bind(dir),
+	}.start(t)
+	s.run(t, 2, 4, 10, 100)
+	s.shutdown(t)
+	inFolder(t, dir).expect(t, 4, 10)
+}
+
+// SHUTDOWN may be the first event ever: the events of Init are delivered.
+func TestShutdownIsTheFirstEvent(t *testing.T) {
+	dir := t.TempDir()
+	s := play{
+		env:      map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + dir, "WRITER_INIT_FAILS": "0"},
+		config:   bind(dir),
+		function: func(f *emulator.Function) { f.Warm = 1 },
+	}.start(t)
+	s.shutdown(t)
+	inFolder(t, dir).expect(t, 1, 10)
 }
 
 // A record larger than maxBytes comes in two posts, neither of which is JSON.

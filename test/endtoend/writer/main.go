@@ -24,7 +24,7 @@ type event struct {
 	Lines   int    `json:"lines"`    // how many
 	Bytes   int    `json:"bytes"`    // padding of each line
 	SleepMs int    `json:"sleep_ms"` // after the lines
-	End     string `json:"end"`      // "", "error", "exit", "hang" or "terminate"
+	End     string `json:"end"`      // "", "error", "exit", "hang", "terminate" or "memory"
 }
 
 func handle(_ context.Context, e event) (map[string]int, error) {
@@ -51,6 +51,10 @@ func handle(_ context.Context, e event) (map[string]int, error) {
 		select {}
 	case "hang":
 		select {}
+	case "memory":
+		for hog := [][]byte{}; ; {
+			hog = append(hog, bytes.Repeat([]byte{1}, 8<<20))
+		}
 	}
 	return map[string]int{"lines": e.Lines}, nil
 }
@@ -84,4 +88,31 @@ func terminate() error {
 	return nil
 }
 
-func main() { lambda.Start(handle) }
+// initialise writes lines too and fails, as often as WRITER_INIT_FAILS says; a
+// file in /tmp counts, because resets keep it.
+func initialise() error {
+	fails, err := strconv.Atoi(os.Getenv("WRITER_INIT_FAILS"))
+	if err != nil {
+		return nil // it is not set
+	}
+	const counter = "/tmp/writer-starts"
+	text, _ := os.ReadFile(counter) // none at the first start
+	if err := os.WriteFile(counter, append(text, '.'), 0o600); err != nil {
+		return err
+	}
+	if _, err := handle(context.Background(), event{ID: len(text), Lines: 10}); err != nil {
+		return err
+	}
+	if len(text) < fails {
+		return errors.New("not ready yet")
+	}
+	return nil
+}
+
+func main() {
+	if err := initialise(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	lambda.Start(handle)
+}
