@@ -170,18 +170,30 @@ func (l *life) began() time.Time {
 	return later(l.shutdown, l.read)
 }
 
+// lastPost is when the edge last heard of the platform.
+func (l *life) lastPost() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.posted
+}
+
 // judgeEnd checks when the edge ended: it waits for the last record, bounded,
 // and then for its sends, and not for anything else.
 func (l *life) judgeEnd(lost int) {
 	const slack = 5 * time.Millisecond
 	began := l.began()
-	until := began.Add(min(l.w.settings().wait, max(l.deadline.Sub(began)/3, 0)))
+	left := max(l.deadline.Sub(began), 0)
+	wait := min(l.w.settings().wait, left/3)
+	until := began.Add(wait)
 	several := l.w.plan.kind == "lambda-managed-instances"
 	if r := l.last; r != nil && r.definite() && !several {
 		until = earlier(until, later(r.settled, began))
 	} else if (r == nil || r.offered == 0) && l.returned.Before(until.Add(-slack)) && !several {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(began), until.Sub(began))
+	}
+	if l.last == nil || !l.last.definite() || several { // each post lets it wait on
+		until = later(until, earlier(later(began, l.lastPost()).Add(wait), began.Add(2*left/3)))
 	}
 	for _, mine := range l.lanes {
 		until = later(until, mine.lastReturn)

@@ -49,8 +49,9 @@ type life struct {
 	longHold   time.Time
 	holds      int // long ones without an answer in between
 	killed     bool
-	left       bool // the folder is a copy already
-	early      int  // number of the first record after the restore
+	left       bool      // the folder is a copy already
+	posted     time.Time // when the last body was there, or its 200
+	early      int       // number of the first record after the restore
 }
 
 // api is one event of the Extensions API.

@@ -296,6 +296,7 @@ func (p *post) drop() {
 
 // offered notes that the edge may have a body.
 func (p *post) offered(b *body) {
+	p.posted()
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	for _, r := range b.holds {
@@ -306,8 +307,16 @@ func (p *post) offered(b *body) {
 	}
 }
 
+// posted notes that the edge heard of the platform.
+func (p *post) posted() {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	p.l.posted = time.Now()
+}
+
 // acked notes the 200 of a body.
 func (p *post) acked(b *body) {
+	p.posted()
 	p.w.mu.Lock()
 	bounded := true
 	for _, r := range b.holds {
