@@ -234,6 +234,7 @@ func TestOpenDestination(t *testing.T) {
 		}
 		want.hash = buffer.LaneHash(raw)
 		want.environment, want.sendTimeout, want.pushers, want.native = "e", 5*time.Second, 1, true
+		want.hold = 250 * time.Millisecond
 		if diff := cmp.Diff(want, lane, cmp.AllowUnexported(laneConfig{}), cmpopts.EquateEmpty(),
 			cmpopts.IgnoreFields(laneConfig{}, "encoder", "reencode", "fallback")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", raw, diff)

@@ -77,7 +77,7 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 	lane := laneConfig{
 		name: publicName(raw), hash: buffer.LaneHash(raw),
 		encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
-		retryInterval: c.RetryInterval, pushers: c.pushers(), random: c.Outside.Random,
+		retryInterval: c.RetryInterval, pushers: c.pushers(), hold: c.MaxHold, random: c.Outside.Random,
 		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
 	}
 	if c.Strategy == flush.Continuous {

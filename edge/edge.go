@@ -100,7 +100,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	lanes.Go(func() { e.keepPace(running) })
 	lanes.Go(e.recover)
 	end, err := e.events(ctx)
-	e.finish(end.deadline)
+	e.finish(end)
 	stop()
 	lanes.Wait()
 	e.report(end.goesOn)
@@ -225,7 +225,8 @@ func closeQuietly(l *telemetryapi.Listener) {
 // end is how the events ended.
 type end struct {
 	deadline time.Time // by which all must be over
-	goesOn   bool      // the environment does: a new process will find /tmp as it is
+	goesOn   bool      // the environment may: a new process will find /tmp as it is
+	reset    bool      // it does
 }
 
 // events follows the lifecycle. It asks for the next event as soon as the pacer
@@ -236,12 +237,13 @@ func (e *edge) events(ctx context.Context) (end, error) {
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
-			return end{now.Add(signalTime), true}, nil
+			return end{deadline: now.Add(signalTime), goesOn: true}, nil
 		case err != nil:
-			return end{now.Add(signalTime), true}, err
+			return end{deadline: now.Add(signalTime), goesOn: true}, err
 		case event.Type == lambda.EventShutdown:
 			slog.Debug("shutdown", "reason", event.ShutdownReason, "left", event.Deadline.Sub(now))
-			return end{event.Deadline, event.ShutdownReason != "spindown"}, nil
+			reset := event.ShutdownReason != "spindown"
+			return end{deadline: event.Deadline, goesOn: reset, reset: reset}, nil
 		case event.Type == lambda.EventInvoke:
 			e.invoked(ctx, now, event)
 		}
@@ -357,10 +359,10 @@ func (e *edge) stuck(noRoom bool) {
 
 // finish waits for the records that the platform still owes, bounded, and then
 // for the lanes to deliver everything.
-func (e *edge) finish(deadline time.Time) {
+func (e *edge) finish(end end) {
 	now := time.Now()
 	e.mu.Lock()
-	e.ending.Shutdown(now, deadline)
+	e.ending.Shutdown(now, end.deadline)
 	e.mu.Unlock()
 	if len(e.lanes) > 0 {
 		e.receive()
@@ -382,7 +384,7 @@ func (e *edge) finish(deadline time.Time) {
 	}
 	now = time.Now()
 	for _, l := range e.lanes {
-		l.finish(now, sendUntil)
+		l.finish(now, sendUntil, end.reset)
 	}
 	for _, l := range e.lanes {
 		select {

@@ -26,6 +26,7 @@ type laneConfig struct {
 	limits        flush.Limits
 	bufferBytes   int
 	sendTimeout   time.Duration
+	hold          time.Duration // of an invocation, at most
 	retryInterval time.Duration // bound of the first wait after a failure; 0 for the backoff's own
 	pushers       int           // sends at once
 	environment   string
@@ -68,6 +69,8 @@ type lane struct {
 	hurry    time.Time // not zero: SHUTDOWN, everything must be out by then
 	waiting  bool      // nothing is sent yet: the environment has no identity before its restore
 	over     bool      // nothing more is sent
+	reset    bool      // SHUTDOWN, but the environment goes on with a new process
+	refused  bool      // a try has failed since SHUTDOWN
 	// spoolFailed: that the spool takes no more has been told.
 	spoolFailed bool
 
@@ -259,14 +262,14 @@ func (l *lane) full() (full, failing bool) {
 func (l *lane) sent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.breaker.Answers() || len(l.queue) == 0
+	return !l.breaker.Answers(l.hold) || len(l.queue) == 0
 }
 
 // answers tells whether an invocation may be held for the destination.
 func (l *lane) answers() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.breaker.Answers()
+	return l.breaker.Answers(l.hold)
 }
 
 // slow takes note that an invocation was held in vain, if it was for this lane.
@@ -318,9 +321,10 @@ func (l *lane) free(c *closed, still int) {
 
 // finish makes the lane send everything at once and end; drained is closed when
 // nothing is left, or at the deadline.
-func (l *lane) finish(now, deadline time.Time) {
+func (l *lane) finish(now, deadline time.Time, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reset = reset
 	l.seal(now)
 	l.hurry = deadline
 	l.breaker.Hurry(hurriedPushers)

@@ -99,7 +99,7 @@ func (l *laneUnderTest) put(text string) {
 // end finishes the lane within two seconds of virtual time.
 func (l *laneUnderTest) end() count {
 	now := time.Now()
-	l.finish(now, now.Add(1900*time.Millisecond))
+	l.finish(now, now.Add(1900*time.Millisecond), false)
 	select {
 	case <-l.drained:
 	case <-time.After(1900 * time.Millisecond):
@@ -259,7 +259,7 @@ func TestLaneTriesNothingAfterTheDeadline(t *testing.T) {
 		}}
 		l := startLane(flush.Limits{}, 1<<20, to)
 		l.put("one")
-		l.finish(time.Now(), time.Now().Add(500*time.Millisecond))
+		l.finish(time.Now(), time.Now().Add(500*time.Millisecond), false)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if n := len(to.tries); n < 2 || n > 100 {

@@ -64,6 +64,9 @@ func (l *lane) next(now time.Time) (c *closed, at time.Time, end bool) {
 	if l.waiting && l.hurry.IsZero() {
 		return nil, time.Time{}, false
 	}
+	if l.givenUp() {
+		return nil, at, true
+	}
 	if len(l.queue) == 0 {
 		return nil, at, l.open == nil && !l.hurry.IsZero()
 	}
@@ -82,6 +85,12 @@ func (l *lane) next(now time.Time) (c *closed, at time.Time, end bool) {
 	c.busy = true
 	l.breaker.Began()
 	return c, at, false
+}
+
+// givenUp tells whether the rest is better left to the environment's next
+// process: this one only makes it wait. The caller holds l.mu.
+func (l *lane) givenUp() bool {
+	return l.reset && l.refused && l.spool != nil && l.fallback == nil && l.breaker.Failures() > 1
 }
 
 // sleep waits for something to do, at most until at (zero: no limit).
@@ -212,11 +221,13 @@ func (l *lane) deliver(ctx context.Context, c *closed) {
 	if !l.load(c) {
 		return
 	}
+	began := time.Now()
 	err := l.try(ctx, c)
+	took := time.Since(began)
 	if err != nil && !settles(err) {
 		_ = l.store(c) // told by store; memory keeps it
 	}
-	l.settle(c, err)
+	l.settle(c, err, took)
 	signal(l.wake)
 }
 
@@ -310,7 +321,7 @@ func withAwakeTimeout(ctx context.Context, d time.Duration) (context.Context, co
 func settles(err error) bool { return err == nil || destination.Permanent(err) }
 
 // settle books a try's outcome.
-func (l *lane) settle(c *closed, err error) {
+func (l *lane) settle(c *closed, err error, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.cancel, c.busy = nil, false
@@ -327,7 +338,7 @@ func (l *lane) settle(c *closed, err error) {
 	}
 	switch {
 	case err == nil:
-		if failures := l.breaker.Succeeded(); failures > 0 {
+		if failures := l.breaker.Succeeded(took); failures > 0 {
 			slog.Info("delivery works again", "destination", l.name, "failed_tries", failures)
 		}
 		l.count.delivered += c.batch.Records - rejected
@@ -336,7 +347,7 @@ func (l *lane) settle(c *closed, err error) {
 		l.count.bytes += len(c.batch.Body)
 		l.done(c)
 	case destination.Permanent(err):
-		l.breaker.Succeeded()
+		l.breaker.Succeeded(took)
 		slog.Error("records dropped: the destination will never take them", "records", c.batch.Records, "error", err)
 		l.count.drop("rejected", c.batch.Records)
 		l.done(c)
@@ -359,6 +370,7 @@ func (l *lane) done(c *closed) {
 func (l *lane) failed(err error) {
 	now := time.Now()
 	l.count.retries++
+	l.refused = !l.hurry.IsZero()
 	failures := l.breaker.Failed(now, func(failures int) time.Duration {
 		wait := l.backoff(failures, err)
 		if !l.hurry.IsZero() {

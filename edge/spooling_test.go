@@ -231,10 +231,13 @@ func TestEndOfAnEnvironmentWithADeadDestination(t *testing.T) {
 					l.put(record(i))
 				}
 				now := time.Now()
-				l.finish(now, now.Add(1900*time.Millisecond))
+				l.finish(now, now.Add(1900*time.Millisecond), tc.goesOn)
 				select {
 				case <-l.drained:
 				case <-time.After(1900 * time.Millisecond):
+				}
+				if took := time.Since(now); (took < time.Second) != (tc.goesOn || tc.fallback != nil) {
+					t.Errorf("took %v", took) // what the next process can do is left to it
 				}
 				l.stop()
 				<-l.drained
@@ -339,7 +342,7 @@ func TestRestoreKeepsTheNamesOfWhatWasRecovered(t *testing.T) {
 		e, l := onDisk(t, dir, testEnvironment, flush.Limits{}, 1<<20, dead)
 		l.put("left")
 		end := time.Now().Add(time.Second)
-		l.finish(time.Now(), end)
+		l.finish(time.Now(), end, false)
 		time.Sleep(time.Until(end))
 		l.stop()
 		<-l.drained

@@ -1,6 +1,12 @@
 package flush
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// rememberedSends is how many sends the expectation of the next is made of.
+const rememberedSends = 4
 
 // Breaker tells how much one destination may be bothered: as many sends at once
 // as its limit while it answers; none after a failure until a pause is over, and
@@ -8,10 +14,11 @@ import "time"
 type Breaker struct {
 	limit    int
 	flying   int
-	failures int       // in a row
-	retry    time.Time // not before, after a failure
-	slow     bool      // it made an invocation wait too long
-	hurry    bool      // the environment is shutting down
+	failures int             // in a row
+	retry    time.Time       // not before, after a failure
+	slow     bool            // it made an invocation wait too long
+	took     []time.Duration // the last sends that it answered
+	hurry    bool            // the environment is shutting down
 }
 
 // NewBreaker allows limit sends at once.
@@ -36,8 +43,11 @@ func (b *Breaker) Began() { b.flying++ }
 
 // Succeeded ends a send that the destination answered, with yes or with never.
 // It gives the number of failures that went before.
-func (b *Breaker) Succeeded() (failures int) {
+func (b *Breaker) Succeeded(took time.Duration) (failures int) {
 	b.flying--
+	if b.took = append(b.took, took); len(b.took) > rememberedSends {
+		b.took = slices.Delete(b.took, 0, 1)
+	}
 	failures = b.failures
 	b.failures, b.slow, b.retry = 0, false, time.Time{}
 	return failures
@@ -67,8 +77,12 @@ func (b *Breaker) Failed(now time.Time, wait func(failures int) time.Duration) i
 // it may be.
 func (b *Breaker) Slow() { b.slow = true }
 
-// Answers tells whether the destination is worth holding an invocation for.
-func (b *Breaker) Answers() bool { return b.failures == 0 && !b.slow }
+// Answers tells whether the destination is worth holding an invocation for: it
+// answers, and has done so within the hold. The quickest of the last sends counts,
+// because one during which the environment was frozen seems to have taken long.
+func (b *Breaker) Answers(hold time.Duration) bool {
+	return b.failures == 0 && !b.slow && (len(b.took) == 0 || slices.Min(b.took) <= hold)
+}
 
 // Failures counts the failed tries since the last success.
 func (b *Breaker) Failures() int { return b.failures }

@@ -160,7 +160,7 @@ func TestBreaker(t *testing.T) {
 	}
 	b.Failed(at(0), wait)
 	b.Failed(at(0.1), wait) // it was under way together with the first
-	if b.Failures() != 1 || b.Answers() {
+	if b.Failures() != 1 || b.Answers(time.Second) {
 		t.Errorf("%d failures", b.Failures())
 	}
 	if ok, again := b.Allow(at(0.5)); ok || !again.Equal(at(1.1)) {
@@ -197,11 +197,29 @@ func TestBreaker(t *testing.T) {
 	b.Cancelled()
 	b.Cancelled()
 	b.Slow()
-	if n = b.Succeeded(); n != 3 || !b.Answers() || !allowed(at(1.2)) {
+	if n = b.Succeeded(time.Millisecond); n != 3 || !b.Answers(time.Second) || !allowed(at(1.2)) {
 		t.Errorf("after a success: %d failures before, %+v", n, b)
 	}
 	b.Slow()
-	if b.Answers() {
+	if b.Answers(time.Second) {
 		t.Error("held for a slow destination again")
+	}
+}
+
+// What takes longer than the hold is not waited for, unless a freeze made it so.
+func TestBreakerKnowsHowLongSendsTake(t *testing.T) {
+	b := NewBreaker(1)
+	for i, tt := range []struct {
+		took    time.Duration
+		answers bool
+	}{
+		{time.Minute, false}, {time.Second, false}, {50 * time.Millisecond, true}, {time.Hour, true}, {time.Hour, true},
+		{time.Hour, true}, {time.Hour, false},
+	} {
+		b.Began()
+		b.Succeeded(tt.took)
+		if b.Answers(250*time.Millisecond) != tt.answers {
+			t.Errorf("after send %d, which took %v: answers %v", i, tt.took, !tt.answers)
+		}
 	}
 }
