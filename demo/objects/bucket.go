@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -128,13 +129,18 @@ func (b *Bucket) answers(ctx context.Context, ended chan error) error {
 	}
 }
 
+// freePort gives a port that nobody listens on, below those that the system
+// hands out by itself: else somebody may have it before the server does.
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const lowest, ports, tries = 10_000, 20_000, 100
+	for range tries {
+		port := lowest + rand.IntN(ports)
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, listener.Close()
+		}
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %d tries between %d and %d", tries, lowest, lowest+ports)
 }
 
 // Server says what server it is, for a person.

@@ -2,6 +2,8 @@ package servers
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -82,15 +84,23 @@ func (p *process) stop() {
 	p.cmd = nil
 }
 
-// freeAddress is a loopback address that nothing listens on now.
+// freeAddress is a loopback address that nothing listens on now, with a port
+// below those that the system hands out by itself: else somebody may have it
+// before the server does, or while the server is stopped.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("servers: %v", err)
+	const lowest, ports = 10_000, 20_000
+	var err error
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(ports))
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatalf("servers: find a free port: %v", err)
+	return ""
 }
 
 // output keeps the first 64 KiB of what a server prints, for a failure's report.
