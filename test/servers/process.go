@@ -84,23 +84,28 @@ func (p *process) stop() {
 	p.cmd = nil
 }
 
-// freeAddress is a loopback address that nothing listens on now, with a port
-// below those that the system hands out by itself: else somebody may have it
-// before the server does, or while the server is stopped.
+// freeAddress is a loopback address that nothing listens on now.
 func freeAddress(t testing.TB) string {
 	t.Helper()
+	listener, err := listen()
+	if err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	_ = listener.Close()
+	return listener.Addr().String()
+}
+
+// listen takes a port below those that the system hands out by itself: else
+// somebody may have it before a server does, or while it is stopped.
+func listen() (listener net.Listener, err error) {
 	const lowest, ports = 10_000, 20_000
-	var err error
 	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(ports))
-		var l net.Listener
-		if l, err = net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
+		listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(ports)))
+		if err == nil {
+			return listener, nil
 		}
 	}
-	t.Fatalf("servers: find a free port: %v", err)
-	return ""
+	return nil, fmt.Errorf("find a free port: %w", err)
 }
 
 // output keeps the first 64 KiB of what a server prints, for a failure's report.
