@@ -194,16 +194,16 @@ func (l *lane) takeLast() *closed {
 // is no spool, or it takes no more, the batch stays as it is: what was answered
 // with 200 survives a kill in the chunk, or not at all.
 func (l *lane) store(c *closed) error {
-	err := errNoSpool
+	to, err := l.where(), errNoSpool
 	if c.stored {
 		err = nil
-	} else if l.spool != nil {
-		err = l.spool.Put(l.hash, &c.batch)
+	} else if to != nil {
+		err = to.Put(l.hash, &c.batch)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		if l.spool != nil && !l.spoolFailed {
+		if to != nil && !l.spoolFailed {
 			slog.Warn("undelivered records stay in memory", "destination", l.name, "error", err)
 			l.spoolFailed = true
 		}
@@ -212,6 +212,13 @@ func (l *lane) store(c *closed) error {
 	c.stored = true
 	l.free(c, 0)
 	return nil
+}
+
+// where gives the spool, nil until there is one.
+func (l *lane) where() store {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spool
 }
 
 var errNoSpool = errors.New("there is no spool")
@@ -237,7 +244,7 @@ func (l *lane) load(c *closed) bool {
 	if c.batch.Body != nil {
 		return true
 	}
-	b, err := l.spool.Load(l.entry(&c.batch))
+	b, err := l.where().Load(l.entry(&c.batch))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil && !errors.Is(err, spool.ErrDamaged) && !errors.Is(err, fs.ErrNotExist) {
