@@ -386,16 +386,13 @@ func (l *lane) account(goesOn bool) count {
 // next process. Where there was no time left for finish, a batch is still open.
 func (l *lane) keep() {
 	l.flush(time.Now())
-	l.compress()
 	for {
 		c := l.take(func(c *closed) bool { return !c.stored })
 		if c == nil {
 			break
 		}
-		err := l.store(c)
-		l.mu.Lock()
-		c.busy = false
-		l.mu.Unlock()
+		err := l.put(c)
+		l.release(c)
 		if err != nil {
 			return // told by store; the others would not fit either
 		}

@@ -24,7 +24,7 @@ func (l *lane) run(ctx context.Context) {
 	defer l.stop()
 	for ctx.Err() == nil {
 		l.sealDue(time.Now())
-		l.compress()
+		l.compress(l.ahead())
 		l.relieve()
 		c, at, end := l.next(time.Now())
 		switch {
@@ -108,16 +108,44 @@ func (l *lane) sleep(ctx context.Context, at time.Time) {
 	}
 }
 
-// compress makes the bytes of every batch that has none yet.
-func (l *lane) compress() {
-	for {
+// ahead is how many batches are to be ready beside those that are under way.
+func (l *lane) ahead() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.breaker.Limit()
+}
+
+// compress makes the bytes of the oldest batches until as many as ahead are
+// ready. The others would take the function's time for nothing while a
+// destination hangs or fails.
+func (l *lane) compress(ahead int) {
+	for l.ready() < ahead {
 		c := l.take(func(c *closed) bool { return c.chunk != nil && c.batch.Body == nil })
 		if c == nil {
 			return
 		}
-		body, err := l.sealer.Seal(c.chunk, l.encoder, l.encoding)
-		l.compressed(c, body, err)
+		l.encode(c)
+		l.release(c)
 	}
+}
+
+// ready counts the batches that can be sent now.
+func (l *lane) ready() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.queue {
+		if c.ready() {
+			n++
+		}
+	}
+	return n
+}
+
+// release gives a busy batch back to whoever wants it.
+func (l *lane) release(c *closed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.busy = false
 }
 
 // take gives the oldest batch that nobody has and that fits, and marks it busy.
@@ -132,23 +160,27 @@ func (l *lane) take(fits func(*closed) bool) *closed {
 	return l.queue[i]
 }
 
-// compressed books the memory of a batch's bytes. A chunk that cannot be
-// compressed, which only a bug can cause, is dropped.
-func (l *lane) compressed(c *closed, body []byte, err error) {
+// encode makes a busy batch's bytes and books their memory. A chunk that cannot
+// be compressed, which only a bug can cause, is dropped: then it gives false.
+func (l *lane) encode(c *closed) bool {
+	l.mu.Lock()
+	encoder := l.encoder
+	l.mu.Unlock()
+	body, err := l.sealer.Seal(c.chunk, encoder, l.encoding)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.busy = false
 	if err != nil {
 		slog.Error("records dropped: they cannot be encoded", "destination", l.name, "records", c.batch.Records, "error", err)
 		l.count.drop("encode_failed", c.batch.Records)
 		l.remove(c)
-		return
+		return false
 	}
 	c.batch.Body = body
 	still := len(body) + c.chunk.Held()
 	l.held += still - c.held
 	c.held = still
 	signal(l.room)
+	return true
 }
 
 // relieve gives memory back while the lane holds more than half of what it may:
@@ -159,10 +191,8 @@ func (l *lane) relieve() {
 		if c == nil {
 			return
 		}
-		err := l.store(c)
-		l.mu.Lock()
-		c.busy = false
-		l.mu.Unlock()
+		err := l.put(c)
+		l.release(c)
 		if err != nil {
 			return // told by store; the next one would not fit either
 		}
@@ -182,12 +212,20 @@ func (l *lane) takeLast() *closed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := len(l.queue) - 1; i >= l.pushers; i-- {
-		if c := l.queue[i]; !c.busy && c.chunk != nil && c.batch.Body != nil {
+		if c := l.queue[i]; !c.busy && c.chunk != nil {
 			c.busy = true
 			return c
 		}
 	}
 	return nil
+}
+
+// put makes a busy batch's bytes, if it has none, and stores it.
+func (l *lane) put(c *closed) error {
+	if c.batch.Body == nil && !c.stored && !l.encode(c) {
+		return nil // dropped
+	}
+	return l.store(c)
 }
 
 // store moves a busy batch to the spool and gives its memory back. Where there

@@ -19,7 +19,7 @@ func (g Goal) Met(value float64) bool { return value <= g.AtMost }
 
 // Goals is every budget of the project. Package budget has a test for each.
 func Goals() []Goal {
-	const day = "2026-11-23"
+	const day = "2026-11-24"
 	return []Goal{
 		{"start_ratio", 1.5, 1.25, "x", 1.17, day, "each millisecond before next is cold start", false},
 		{"binary_size", 9.5, 0, "MB", 8.02, day, "Lambda reads the file before it runs", false},
@@ -36,12 +36,12 @@ func Goals() []Goal {
 		{"healthy/s3/added_p99", 10, 0, "ms", 0.41, day, "promise 1: no drag", true},
 		{"sending/s3/added_p50", 1, 0, "ms", 0, day, "promise 1: no drag", true},
 		{"sending/s3/added_p99", 10, 0, "ms", 2.79, day, "promise 1: no drag", true},
-		{"hanging_end/s3/first_hold", 260, 250, "ms", 250, day, "SLIPSTREAM_MAX_HOLD_MS, and a late timer", true},
-		{"hanging_adaptive/s3/first_hold", 260, 250, "ms", 251, day, "SLIPSTREAM_MAX_HOLD_MS, and a late timer", true},
+		{"hanging_end/s3/first_hold", 250, 0, "ms", 249, day, "SLIPSTREAM_MAX_HOLD_MS", true},
+		{"hanging_adaptive/s3/first_hold", 250, 0, "ms", 249, day, "SLIPSTREAM_MAX_HOLD_MS", true},
 		{"hanging_end/s3/added_p99", 50, 0, "ms", 0.43, day, "nothing is held for a dead destination", true},
 		{"hanging_adaptive/s3/added_p99", 50, 0, "ms", 0.3, day, "nothing is held for a dead destination", true},
-		{"hanging_end/s3/response_ratio", 1.5, 1.25, "x", 1, day, "the response never waits for us", true},
-		{"hanging_adaptive/s3/response_ratio", 1.5, 1.25, "x", 1.13, day, "the response never waits for us", true},
+		{"hanging_end/s3/response_ratio", 1.25, 0, "x", 1, day, "the response never waits for us", true},
+		{"hanging_adaptive/s3/response_ratio", 1.25, 0, "x", 1.07, day, "the response never waits for us", true},
 	}
 }
 

@@ -38,6 +38,9 @@ func (b *Breaker) Allow(now time.Time) (ok bool, at time.Time) {
 	return true, time.Time{}
 }
 
+// Limit is how many sends at once the destination may get.
+func (b *Breaker) Limit() int { return b.limit }
+
 // Began takes note of a send.
 func (b *Breaker) Began() { b.flying++ }
 

@@ -29,6 +29,9 @@ const (
 	margin = 100 * time.Millisecond
 	// lateness is how long before its deadline an invocation counts as timing out.
 	lateness = 500 * time.Millisecond
+	// waking is what a timer that goes off late and the call to next may take of
+	// the hold, so that next arrives before it is over.
+	waking = 2 * time.Millisecond
 	// remembered is how many gaps between invocations the expectation is made of.
 	remembered = 8
 )
@@ -143,7 +146,7 @@ func (p *Pacer) Decide(now time.Time, sent bool) Decision {
 		p.flushed, d.Flush = true, true
 		// The word of the runtime's end comes late, up to SLIPSTREAM_TELEMETRY_TIMEOUT_MS:
 		// what is left of the hold then is for the sends, but some of it always is.
-		p.until = earlier(p.now.done, now).Add(p.pace.Hold)
+		p.until = earlier(p.now.done, now).Add(max(p.pace.Hold-waking, p.pace.Hold/2))
 		if least := now.Add(p.pace.Hold / 4); p.until.Before(least) {
 			p.until = least
 		}

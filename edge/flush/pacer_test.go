@@ -53,23 +53,23 @@ func TestPacer(t *testing.T) {
 		"end holds until everything is sent": {with(End), []beat{
 			{at: 1, what: "invoke", id: "a", again: 10.5},
 			{at: 2, what: "look", again: 10.5},
-			{at: 3, what: "done", id: "a", doneAt: 2.98, unsent: true, flush: true, again: 3.23},
-			{at: 3.1, what: "look", unsent: true, again: 3.23},
+			{at: 3, what: "done", id: "a", doneAt: 2.98, unsent: true, flush: true, again: 3.228},
+			{at: 3.1, what: "look", unsent: true, again: 3.228},
 			{at: 3.15, what: "look", next: true},
 			{at: 3.2, what: "look"},
 		}},
 		"a hold is bounded": {with(End), []beat{
 			{at: 1, what: "invoke", id: "a", again: 10.5},
-			{at: 3, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.25},
-			{at: 3.25, what: "look", unsent: true, next: true, long: true},
+			{at: 3, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.248},
+			{at: 3.248, what: "look", unsent: true, next: true, long: true},
 		}},
 		"a hold begins with the runtime's end, however late that is known": {with(End), []beat{
 			{at: 1, what: "invoke", id: "a", again: 10.5},
-			{at: 3.1, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.25},
+			{at: 3.1, what: "done", id: "a", doneAt: 3, unsent: true, flush: true, again: 3.248},
 			{at: 4, what: "invoke", id: "b", again: 13.5},
 			{at: 5.3, what: "done", id: "b", doneAt: 5, unsent: true, flush: true, again: 5.3625}, // some of it is left
 			{at: 6, what: "invoke", id: "c", again: 15.5},
-			{at: 6.1, what: "done", id: "c", doneAt: 9, unsent: true, flush: true, again: 6.35}, // another clock
+			{at: 6.1, what: "done", id: "c", doneAt: 9, unsent: true, flush: true, again: 6.348}, // another clock
 		}},
 		"a hold never reaches the deadline": {with(End), []beat{
 			{at: 0, what: "invoke", id: "a", deadline: 3, again: 2.5},
@@ -87,7 +87,7 @@ func TestPacer(t *testing.T) {
 		}},
 		"the end may be known before the INVOKE is read": {with(End), []beat{
 			{at: 1, what: "done", id: "a", doneAt: 1},
-			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.25},
+			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.248},
 			{at: 1.2, what: "look", next: true},
 		}},
 		"nothing is held for those that do not answer": {with(End), []beat{
@@ -97,7 +97,7 @@ func TestPacer(t *testing.T) {
 			{at: 0, what: "invoke", id: "a", next: true, again: 9.5}, // nothing is known yet
 			{at: 1, what: "done", id: "a", doneAt: 1},
 			{at: 31, what: "invoke", id: "b", again: 40.5}, // 30 s apart
-			{at: 32, what: "done", id: "b", doneAt: 32, flush: true, unsent: true, again: 32.25},
+			{at: 32, what: "done", id: "b", doneAt: 32, flush: true, unsent: true, again: 32.248},
 			{at: 32.1, what: "look", next: true},
 			{at: 33, what: "invoke", id: "c", next: true, again: 42.5}, // 30 s and 1 s
 			{at: 34, what: "done", id: "c", doneAt: 34},
