@@ -1,6 +1,6 @@
 // Command drill ends the extension's and the function's processes two hundred
-// times at random moments, by kill -9, exit and timeout, and prints what became of
-// the lines that the extension had taken.
+// times at random moments, by kill -9, exit, timeout and a lack of memory, and prints
+// what became of the lines that the extension had taken.
 package main
 
 import (
@@ -55,8 +55,8 @@ func measure(ctx context.Context) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, detail := range o.Details {
-		fmt.Fprintln(os.Stderr, detail)
+	for _, text := range slices.Concat(o.Notices, o.Details) {
+		fmt.Fprintln(os.Stderr, text)
 	}
 	return figures(o), nil
 }
