@@ -37,12 +37,12 @@ func outgrow(after time.Duration) (<-chan error, error) {
 }
 
 // take takes memory that no garbage collector looks at, and writes to each page.
+// Pages are small: huge ones can take the machine seconds to find.
 func take(bytes int) ([]byte, error) {
 	memory, err := syscall.Mmap(-1, 0, bytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("take %d bytes of memory: %w", bytes, err)
 	}
-	_ = syscall.Madvise(memory, syscall.MADV_HUGEPAGE) // faster, where the kernel has them
 	for page := 0; page < bytes; page += os.Getpagesize() {
 		memory[page] = 1
 	}
