@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -16,7 +15,6 @@ import (
 	"slipstream/bench/ending"
 	"slipstream/bench/figure"
 	"slipstream/bench/pipeline"
-	"slipstream/demo/objects"
 )
 
 // environments and ends make two hundred.
@@ -27,24 +25,12 @@ var (
 	ends = flag.Int("ends", 25, "of the processes, in each of 8 environments")
 )
 
-func main() { figure.Main("drill", measure) }
+func main() { pipeline.Main("drill", measure) }
 
-func measure(ctx context.Context) ([]figure.Figure, error) {
-	scratch, err := os.MkdirTemp("", "slipstream-bench-")
+func measure(ctx context.Context, programs pipeline.Programs, scratch string) ([]figure.Figure, error) {
+	bucket, err := pipeline.Bucket(ctx, scratch, "drill")
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	programs, err := pipeline.Build(ctx, scratch)
-	if err != nil {
-		return nil, err
-	}
-	bucket, err := objects.FindBucket(ctx, scratch, "drill")
-	if err != nil {
-		return nil, err
-	}
-	if bucket == nil {
-		return nil, errors.New("no S3 server at hand: set AWS_ENDPOINT_URL_S3 or run make tools")
 	}
 	defer bucket.Stop()
 	for *seed == 0 {
