@@ -6,25 +6,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"slipstream/bench/figure"
 	"slipstream/bench/pipeline"
 	"slipstream/bench/trial"
 )
 
-func main() { figure.Main("drag", measure) }
+func main() { pipeline.Main("drag", measure) }
 
-func measure(ctx context.Context) ([]figure.Figure, error) {
-	scratch, err := os.MkdirTemp("", "slipstream-bench-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	programs, err := pipeline.Build(ctx, scratch)
-	if err != nil {
-		return nil, err
-	}
+func measure(ctx context.Context, programs pipeline.Programs, scratch string) ([]figure.Figure, error) {
 	var figures []figure.Figure
 	for _, t := range trial.All() {
 		more, err := t.Measure(ctx, programs, scratch)

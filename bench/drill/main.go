@@ -1,11 +1,10 @@
 // Command drill ends the extension's and the function's processes two hundred
-// times at random moments, by kill -9, exit and timeout, and prints what became of
-// the lines that the extension had taken.
+// times at random moments, by kill -9, exit, timeout and a lack of memory, and prints
+// what became of the lines that the extension had taken.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -16,7 +15,6 @@ import (
 	"slipstream/bench/ending"
 	"slipstream/bench/figure"
 	"slipstream/bench/pipeline"
-	"slipstream/demo/objects"
 )
 
 // environments and ends make two hundred.
@@ -27,24 +25,12 @@ var (
 	ends = flag.Int("ends", 25, "of the processes, in each of 8 environments")
 )
 
-func main() { figure.Main("drill", measure) }
+func main() { pipeline.Main("drill", measure) }
 
-func measure(ctx context.Context) ([]figure.Figure, error) {
-	scratch, err := os.MkdirTemp("", "slipstream-bench-")
+func measure(ctx context.Context, programs pipeline.Programs, scratch string) ([]figure.Figure, error) {
+	bucket, err := pipeline.Bucket(ctx, scratch, "drill")
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	programs, err := pipeline.Build(ctx, scratch)
-	if err != nil {
-		return nil, err
-	}
-	bucket, err := objects.FindBucket(ctx, scratch, "drill")
-	if err != nil {
-		return nil, err
-	}
-	if bucket == nil {
-		return nil, errors.New("no S3 server at hand: set AWS_ENDPOINT_URL_S3 or run make tools")
 	}
 	defer bucket.Stop()
 	for *seed == 0 {
@@ -55,8 +41,8 @@ func measure(ctx context.Context) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, detail := range o.Details {
-		fmt.Fprintln(os.Stderr, detail)
+	for _, text := range slices.Concat(o.Notices, o.Details) {
+		fmt.Fprintln(os.Stderr, text)
 	}
 	return figures(o), nil
 }

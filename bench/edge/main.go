@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -26,18 +25,9 @@ const runs = 5
 // replayLines are 100 MB of text: long enough that its start does not count.
 const replayLines = 500_000
 
-func main() { figure.Main("edge", measure) }
+func main() { pipeline.Main("edge", measure) }
 
-func measure(ctx context.Context) ([]figure.Figure, error) {
-	scratch, err := os.MkdirTemp("", "slipstream-bench-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	programs, err := pipeline.Build(ctx, scratch)
-	if err != nil {
-		return nil, err
-	}
+func measure(ctx context.Context, programs pipeline.Programs, scratch string) ([]figure.Figure, error) {
 	var figures []figure.Figure
 	for _, scenario := range pipeline.Scenarios() {
 		more, err := scenarioFigures(ctx, scenario, programs, scratch)
@@ -86,12 +76,9 @@ func one(ctx context.Context, s pipeline.Scenario, p pipeline.Programs, place, f
 	case "empty":
 		return pipeline.RunEmpty(ctx, s, p)
 	}
-	bucket, err := objects.FindBucket(ctx, folder, "bench/"+filepath.Base(folder))
+	bucket, err := pipeline.Bucket(ctx, folder, "bench/"+filepath.Base(folder))
 	if err != nil {
 		return pipeline.Result{}, err
-	}
-	if bucket == nil {
-		return pipeline.Result{}, errors.New("no S3 server at hand: set AWS_ENDPOINT_URL_S3 or run make tools")
 	}
 	defer bucket.Stop()
 	return pipeline.Run(ctx, s, p, bucket, maps.Clone(bucket.Variables()))

@@ -1,6 +1,6 @@
 // Package ending ends execution environments in every way that gives a process no
-// time: kill -9 of the extension, of the function and of both, exits and timeouts,
-// at random moments, again and again in the same environment. Use Run to learn
+// time: kill -9 of the extension, of the function and of both, exits, timeouts and
+// a lack of memory, at random moments, again and again in the same environment. Use Run to learn
 // whether every line that the extension had taken is delivered once.
 package ending
 
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // Plan is what Run does.
 type Plan struct {
 	Seed         uint64 // of all that is left to chance, but for the machine's own timing
-	Environments int    // their circumstances take turns
+	Environments int    // their circumstances and sizes take turns
 	Ends         int    // of each environment's processes, before it is spun down
 }
 
@@ -32,6 +33,7 @@ type Outcome struct {
 	Lost    int            // taken and not delivered
 	Doubled int            // delivered more than once
 	Details []string       // what was said in each environment that lost or doubled a line
+	Notices []string       // what the machine does not let the emulator do, its memory limit for one
 }
 
 // atOnce is how many environments live at the same time.
@@ -45,7 +47,8 @@ func Run(ctx context.Context, plan Plan, programs pipeline.Programs, bucket *obj
 	free := make(chan struct{}, atOnce)
 	var playing sync.WaitGroup
 	for i := range environments {
-		e := &environment{number: i, circumstance: circumstances[i%len(circumstances)], programs: programs, bucket: bucket,
+		e := &environment{number: i, circumstance: circumstances[i%len(circumstances)],
+			size: sizes[(i+i/len(circumstances))%len(sizes)], programs: programs, bucket: bucket,
 			random: rand.New(rand.NewPCG(plan.Seed, uint64(i))), taken: map[line]time.Time{}, ends: map[string]int{},
 			reported: make(chan bool, 1)}
 		environments[i] = e
@@ -104,6 +107,11 @@ func judge(environments []*environment, delivered map[line]int) Outcome {
 		}
 		for kind, n := range e.ends {
 			o.Ends[kind] += n
+		}
+		for _, notice := range e.notices {
+			if !slices.Contains(o.Notices, notice) {
+				o.Notices = append(o.Notices, notice)
+			}
 		}
 		o.Taken, o.Lost, o.Doubled = o.Taken+len(e.taken), o.Lost+lost, o.Doubled+doubled
 		if lost+doubled > 0 {

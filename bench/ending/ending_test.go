@@ -39,11 +39,16 @@ func TestWhatWasTakenIsDeliveredOnce(t *testing.T) {
 		t.Errorf("of %d lines that the extension had taken %d are lost; %d are doubled\n%s", o.Taken, o.Lost, o.Doubled,
 			strings.Join(o.Details, "\n"))
 	}
+	limited := !strings.Contains(strings.Join(o.Notices, "\n"), "memory is not limited")
+	if o.Ends["Runtime.OutOfMemory"] == 0 && limited {
+		t.Errorf("no function has run out of memory; notices: %q", o.Notices)
+	}
 }
 
 func TestJudge(t *testing.T) {
-	first := &environment{taken: map[line]time.Time{}, ends: map[string]int{"timeout": 2}}
-	second := &environment{number: 1, taken: map[line]time.Time{}, ends: map[string]int{"timeout": 1}}
+	first := &environment{taken: map[line]time.Time{}, ends: map[string]int{"timeout": 2}, notices: []string{"x"}}
+	second := &environment{number: 1, taken: map[line]time.Time{}, ends: map[string]int{"timeout": 1},
+		notices: []string{"x", "y"}}
 	take := func(e *environment, body string) {
 		e.delivery(emulator.Delivery{Delivery: telemetryapi.Delivery{Status: 200, Body: []byte(body), At: time.Now()}})
 	}
@@ -55,7 +60,8 @@ func TestJudge(t *testing.T) {
 	o := judge([]*environment{first, second}, delivered)
 	details := len(o.Details)
 	o.Details = nil
-	want := Outcome{Ends: map[string]int{"timeout": 3}, Taken: 3, Unasked: 1, Lost: 1, Doubled: 1}
+	want := Outcome{Ends: map[string]int{"timeout": 3}, Taken: 3, Unasked: 1, Lost: 1, Doubled: 1,
+		Notices: []string{"x", "y"}}
 	if diff := cmp.Diff(want, o); diff != "" || details != 2 {
 		t.Errorf("%d details\n%s", details, diff)
 	}
@@ -63,7 +69,7 @@ func TestJudge(t *testing.T) {
 
 func TestASeedRepeatsThePlan(t *testing.T) {
 	plan := func(seed uint64) (texts []string) {
-		e := environment{random: rand.New(rand.NewPCG(seed, 0)), extension: "/x/ours"}
+		e := environment{random: rand.New(rand.NewPCG(seed, 0)), extension: "/x/ours", size: sizes[1]}
 		rules, events, err := e.invocations(50)
 		if err != nil {
 			t.Fatal(err)

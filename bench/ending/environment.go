@@ -29,9 +29,8 @@ const (
 	linesEach = 200
 	parts     = 5
 	pauseMs   = 15
-	timeout   = 400 * time.Millisecond
-	// longest is how late into an invocation a process is killed: mostly before its
-	// end, sometimes never.
+	// longest is how late into an invocation a process is killed, or memory runs
+	// out: mostly before its end, sometimes never.
 	longest = 100 * time.Millisecond
 	// newborn is how old a process may be that is killed for being new.
 	newborn = 10 * time.Millisecond
@@ -71,9 +70,29 @@ func failing(random *rand.Rand) servers.Trouble {
 	return troubles[random.IntN(len(troubles))]
 }
 
+// size is what a function is given.
+type size struct {
+	memoryMB int // which is its share of the CPU too
+	timeout  time.Duration
+	deck     []string // the ends of its invocations, shuffled each time that all have been
+}
+
+// common are kills of the extension, the function or both, and what the function
+// does to itself; "" is an end as it should be.
+var common = []string{"extension", "extension", "function", "both", "hang", "exit", "", ""}
+
+// sizes take turns. What has to fill its memory gets little of it, and more time:
+// a whole core's memory, in all environments at once, is more than some machines
+// have.
+var sizes = []size{
+	{memoryMB: 1769, timeout: 400 * time.Millisecond, deck: common},
+	{memoryMB: 512, timeout: 3 * time.Second, deck: append([]string{"memory", "memory"}, common...)},
+}
+
 // environment is one execution environment, from its first Init to its spindown.
 type environment struct {
 	circumstance
+	size
 	number    int
 	programs  pipeline.Programs
 	extension string // ours, under a name of the environment's own
@@ -86,6 +105,8 @@ type environment struct {
 	taken map[line]time.Time // when the platform had the extension's 200
 	ends  map[string]int
 	story []string // each end, in order
+
+	notices []string // of the emulator
 }
 
 // play lets the environment's processes end so many times, and spins it down.
@@ -122,12 +143,14 @@ func (e *environment) play(ctx context.Context, ends int) error {
 		Observe: emulator.Observe{Delivery: e.delivery, Report: e.report,
 			ProcessEnd: e.ended},
 		Functions: []emulator.Function{{Name: "bench", Command: []string{e.programs.Function},
-			Extensions: []string{e.extension}, Env: variables, MemoryMB: 1769, Timeout: timeout}},
+			Extensions: []string{e.extension}, Env: variables, MemoryMB: e.memoryMB,
+			Timeout: e.timeout}},
 	})
 	if err != nil {
 		return err
 	}
 	err = e.invoke(ctx, lambda, proxy, events, ends)
+	e.notices = lambda.Notices()
 	if problem := lambda.Shutdown(ctx); err == nil {
 		err = problem
 	}
@@ -141,8 +164,8 @@ func (e *environment) invoke(ctx context.Context, lambda *emulator.Lambda, proxy
 	ends int) error {
 	down, ended, well := e.outage, 0, true
 	for _, event := range events {
-		stop, calm := func() {}, event.calm
-		if !well && e.random.IntN(3) == 0 {
+		stop, calm := func() {}, event.end == ""
+		if !well && e.random.IntN(3) == 0 && event.end != "memory" { // which the kill would come before
 			stop, calm = e.hunt(), false
 		}
 		_, err := client.Invoke(ctx, lambda, "bench", event.payload)
@@ -200,39 +223,45 @@ func (e *environment) hunt() (stop func()) {
 // event is what the function gets.
 type event struct {
 	payload []byte
-	calm    bool // nothing is killed, exits or hangs
+	end     string // one of the size's
 }
 
 // invocations are the events, and the faults that hit some of them.
 func (e *environment) invocations(n int) (rules []fault.Rule, events []event, err error) {
+	var order []int
 	for i := range n {
-		var kills []string
-		end := ""
-		switch e.random.IntN(8) {
-		case 0, 1:
-			kills = []string{"extension=" + filepath.Base(e.extension)}
-		case 2:
-			kills = []string{"function"}
-		case 3:
-			kills = []string{"extension=" + filepath.Base(e.extension), "function"}
-		case 4:
-			end = "hang"
-		case 5:
-			end = "exit"
+		if len(order) == 0 {
+			order = e.random.Perm(len(e.deck))
 		}
+		end := e.deck[order[0]]
+		order = order[1:]
 		after := time.Duration(1 + e.random.Int64N(int64(longest)))
-		for _, kill := range kills {
+		for _, kill := range e.kills(end) {
 			rule, err := fault.Parse(fmt.Sprintf("kill:%s,invoke=%d,after=%v", kill, i+1, after))
 			if err != nil {
 				return nil, nil, err
 			}
 			rules = append(rules, rule)
 		}
-		payload := fmt.Appendf(nil, `{"id":%d,"lines":%d,"parts":%d,"pause_ms":%d,"end":%q}`,
-			(e.number+1)*idsEach+i, linesEach, parts, pauseMs, end)
-		events = append(events, event{payload: payload, calm: len(kills) == 0 && end == ""})
+		payload := fmt.Appendf(nil, `{"id":%d,"lines":%d,"parts":%d,"pause_ms":%d,"end":%q,"after_ms":%d}`,
+			(e.number+1)*idsEach+i, linesEach, parts, pauseMs, end, after.Milliseconds())
+		events = append(events, event{payload: payload, end: end})
 	}
 	return rules, events, nil
+}
+
+// kills are the processes that somebody else has to end.
+func (e *environment) kills(end string) []string {
+	extension := "extension=" + filepath.Base(e.extension)
+	switch end {
+	case "extension":
+		return []string{extension}
+	case "function":
+		return []string{"function"}
+	case "both":
+		return []string{extension, "function"}
+	}
+	return nil
 }
 
 // delivery notes the lines that the extension has taken.

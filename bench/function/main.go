@@ -20,16 +20,26 @@ type event struct {
 	Lines   int    `json:"lines"`    // how many
 	Parts   int    `json:"parts"`    // in which they are written, one if 0
 	PauseMs int    `json:"pause_ms"` // after each part
-	End     string `json:"end"`      // "", "exit" or "hang"
+	End     string `json:"end"`      // "", "exit", "hang" or "memory"
+	AfterMs int    `json:"after_ms"` // with "memory": from the first line until there is none left
 }
 
 func main() { lambda.Start(handle) }
 
 func handle(_ context.Context, e event) (string, error) {
+	var outgrown <-chan error
+	if e.End == "memory" {
+		var err error
+		if outgrown, err = outgrow(time.Duration(e.AfterMs) * time.Millisecond); err != nil {
+			return "", err
+		}
+	}
 	if err := write(e); err != nil {
 		return "", err
 	}
 	switch e.End {
+	case "memory":
+		return "ok", <-outgrown
 	case "exit":
 		os.Exit(3)
 	case "hang":

@@ -2,7 +2,6 @@ package trial
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -43,12 +42,9 @@ func (t Trial) one(ctx context.Context, s pipeline.Scenario, p pipeline.Programs
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return r, err
 	}
-	bucket, err := objects.FindBucket(ctx, folder, "bench/"+filepath.Base(folder))
+	bucket, err := pipeline.Bucket(ctx, folder, "bench/"+filepath.Base(folder))
 	if err != nil {
 		return r, err
-	}
-	if bucket == nil {
-		return r, errors.New("no S3 server at hand: set AWS_ENDPOINT_URL_S3 or run make tools")
 	}
 	defer bucket.Stop()
 	variables := maps.Clone(bucket.Variables())
