@@ -63,6 +63,8 @@ type Outside struct {
 	Listen func(network, address string) (net.Listener, error)
 	// Open makes the destination of a URL whose scheme is not known.
 	Open func(*url.URL) (destination.Destination, error)
+	// Wall is the wall clock.
+	Wall func() time.Time
 	// Random is the jitter of the waits between tries, in [0, 1).
 	Random func() float64
 }
