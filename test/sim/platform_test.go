@@ -42,8 +42,13 @@ type life struct {
 	asking     bool // next is under way
 	shutdown   time.Time
 	read       time.Time // when the last event was
-	deadline   time.Time // of SHUTDOWN
+	deadline   time.Time // of SHUTDOWN, as the edge has it
 	restored   bool
+	restoredAt time.Time
+	frozen     []span
+	reads      []reading // of INVOKE
+	dones      []*record // platform.runtimeDone of each invocation
+	begins     []time.Time
 	returned   time.Time
 	last       *record // the last platform.report or initReport
 	longHold   time.Time
@@ -56,17 +61,19 @@ type life struct {
 
 // api is one event of the Extensions API.
 type api struct {
-	text  string
-	after time.Duration // until the edge gets to read it
+	text     string
+	after    time.Duration // until the edge gets to read it
+	shutdown bool
 }
 
 // startLife starts the edge.
 func (w *world) startLife(number int) *life {
 	w.mu.Lock()
 	w.life = number
-	w.mu.Unlock()
 	l := &life{w: w, plan: &w.plan.lives[number], number: number, nexts: make(chan time.Time, 1),
 		events: make(chan api, 1), over: make(chan struct{})}
+	w.running = l
+	w.mu.Unlock()
 	l.net = newNetwork(l.serve)
 	if w.plan.portTaken {
 		l.net.taken = 8080
@@ -81,7 +88,8 @@ func (w *world) startLife(number int) *life {
 	config, errs := edge.Load(w.variable)
 	config.SpoolDir = w.disk.folder()
 	config.Name = "slipstream-extension"
-	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random}
+	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random,
+		Wall: w.clock.wall}
 	if len(errs) > 0 {
 		w.problem("the configuration is refused: %v", errs)
 	}
@@ -209,6 +217,11 @@ func (l *life) next() (int, string, string) {
 		}
 		l.mu.Lock()
 		l.asking, l.read = false, time.Now()
+		if e.shutdown {
+			l.deadline = l.w.clock.believed(l.deadline)
+		} else {
+			l.reads = append(l.reads, reading{l.read, l.w.clock.wall()})
+		}
 		l.mu.Unlock()
 		return http.StatusOK, "Lambda-Extension-Event-Identifier: " + extensionID + "\r\n", e.text
 	case <-l.over:
