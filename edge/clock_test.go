@@ -14,13 +14,17 @@ func TestClock(t *testing.T) {
 		ticks []tick
 		want  time.Duration
 	}{
-		"nothing happens":                      {[]tick{{time.Second, 0}, {time.Second, 0}}, 2 * time.Second},
-		"frozen, the monotonic clock stands":   {[]tick{{time.Second, 0}, {0, time.Hour}}, time.Hour + time.Second},
-		"frozen, both go on":                   {[]tick{{time.Hour, 0}}, time.Hour},
-		"set back":                             {[]tick{{time.Second, -time.Hour}, {time.Second, 0}}, 2 * time.Second},
-		"set back and right again":             {[]tick{{time.Second, -time.Hour}, {time.Second, time.Hour}}, time.Hour + 2*time.Second},
-		"a slew does not count":                {[]tick{{time.Second, 60 * time.Millisecond}}, time.Second},
-		"short freezes add up":                 {[]tick{{0, 60 * time.Millisecond}, {0, 60 * time.Millisecond}}, 120 * time.Millisecond},
+		"nothing happens":                    {[]tick{{time.Second, 0}, {time.Second, 0}}, 2 * time.Second},
+		"frozen, the monotonic clock stands": {[]tick{{time.Second, 0}, {0, time.Hour}}, time.Hour + time.Second},
+		"frozen, both go on":                 {[]tick{{time.Hour, 0}}, time.Hour},
+		"set back":                           {[]tick{{time.Second, -time.Hour}, {time.Second, 0}}, 2 * time.Second},
+		"set back and right again": {
+			[]tick{{time.Second, -time.Hour}, {time.Second, time.Hour}}, time.Hour + 2*time.Second,
+		},
+		"a slew does not count": {[]tick{{time.Second, 60 * time.Millisecond}}, time.Second},
+		"short freezes add up": {
+			[]tick{{0, 60 * time.Millisecond}, {0, 60 * time.Millisecond}}, 120 * time.Millisecond,
+		},
 		"a slew back and forth does not count": {[]tick{{0, 60 * time.Millisecond}, {0, -60 * time.Millisecond}}, 0},
 	}
 	for name, tc := range tests {

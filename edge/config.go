@@ -145,7 +145,7 @@ func (c *Config) apiVersion() string {
 	switch {
 	case c.managed():
 		return "2025-01-29"
-	case c.TelemetryAPI == apiLogs && c.OldLogs:
+	case c.TelemetryAPI == apiLogs && c.OldLogs && c.Strategy != flush.End: // which waits for platform.runtimeDone
 		return "2020-08-15"
 	case c.TelemetryAPI == apiLogs:
 		return "2021-03-18" // the first with platform.runtimeDone

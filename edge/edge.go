@@ -53,6 +53,7 @@ type edge struct {
 	pacer   flush.Pacer
 	ending  flush.Ending
 	noRoom  bool // a request waits for memory
+	deaf    bool // there is no subscription: nothing will come, and nothing is waited for
 	over    bool // nothing is taken any more
 	late    bool // something came after that; told once
 	intake  intakeCount
@@ -69,7 +70,8 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 			"this program is started by Lambda, or by `slipstream local`")
 	}
 	e := &edge{
-		config: c, clock: newClock(c.Outside.Wall), client: lambda.New(c.RuntimeAPI, c.Outside.Dial), changed: make(chan struct{}, 1),
+		config: c, clock: newClock(c.Outside.Wall), client: lambda.New(c.RuntimeAPI, c.Outside.Dial),
+		changed: make(chan struct{}, 1),
 		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1), found: make(chan struct{}),
 		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
@@ -88,6 +90,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		listener, err := e.subscribe(ctx)
 		if err != nil {
 			slog.Error("no telemetry will be collected", "error", err)
+			e.deaf = true
 		} else {
 			defer closeQuietly(listener)
 		}
@@ -366,7 +369,7 @@ func (e *edge) finish(end end) {
 	e.mu.Lock()
 	e.ending.Shutdown(now, end.deadline)
 	e.mu.Unlock()
-	if len(e.lanes) > 0 {
+	if len(e.lanes) > 0 && !e.deaf {
 		e.receive()
 	}
 	e.mu.Lock()

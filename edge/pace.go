@@ -19,7 +19,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.mu.Lock()
 	e.restored(now)
 	e.ending.Invoked(event.RequestID)
-	e.pacer.Invoked(now, event.RequestID, e.clock.place(now, event.Deadline), answering && !e.noRoom)
+	e.pacer.Invoked(now, event.RequestID, e.clock.place(now, event.Deadline), answering && !e.noRoom && !e.deaf)
 	e.mu.Unlock()
 	next := e.decide(e.clock.now()).Next
 	signal(e.changed) // keepPace has a new time to look at

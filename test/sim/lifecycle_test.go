@@ -43,9 +43,13 @@ func (w *world) live(number int) {
 
 // init runs Init. It returns false when the edge has ended in it.
 func (l *life) init() bool {
-	phase := fmt.Sprintf(`"initializationType":%q,"phase":"init"`, l.w.plan.kind)
+	phase := fmt.Sprintf(`"initializationType":%q,"phase":%q`, l.w.plan.kind, l.phase())
 	l.platform("platform.initStart", "", phase+`,"functionName":"shop"`)
 	time.Sleep(l.plan.initTime)
+	if l.plan.ownFailure() {
+		l.judgeOwnFailure()
+		return false
+	}
 	select {
 	case <-l.nexts:
 	case <-l.over:
@@ -56,6 +60,10 @@ func (l *life) init() bool {
 		l.cancel()
 		<-l.over
 		return false
+	}
+	if l.plan.fails != "" {
+		l.failedInit(phase)
+		return true
 	}
 	l.platform("platform.initRuntimeDone", "", phase+`,"status":"success"`)
 	l.platform("platform.extension", "", `"name":"slipstream-extension","state":"Ready","events":["INVOKE","SHUTDOWN"]`)
@@ -140,7 +148,8 @@ func (l *life) invoke(p *invocation, i int) string {
 	l.platform("platform.start", id, `"version":"$LATEST"`)
 	l.w.logf("platform: INVOKE %s, %v left", id, p.limit)
 	l.events <- api{fmt.Sprintf(`{"eventType":"INVOKE","deadlineMs":%d,"requestId":%q,"invokedFunctionArn":"arn:x",`+
-		`"tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"}}`, l.w.clock.platform(deadline).UnixMilli(), id), p.wakeup, false}
+		`"tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"}}`,
+		l.w.clock.platform(deadline).UnixMilli(), id), p.wakeup, false}
 	wait, status := p.duration, "success"
 	switch p.outcome {
 	case "timeout":
@@ -156,6 +165,12 @@ func (l *life) invoke(p *invocation, i int) string {
 	done := l.platform("platform.runtimeDone", id,
 		fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
 	l.dones = append(l.dones, done)
+	l.platform("platform.end", id, `"sim":"Logs API"`)
+	if p.outcome == "crash" {
+		l.post.emit("platform.fault", "", func(token int) string {
+			return fmt.Sprintf(`"~%d~ RequestId: %s Status: error\tErrorType: Runtime.ExitError\n"`, token, id)
+		})
+	}
 	l.w.logf("platform: runtime done, %s", status)
 	if p.outcome == "timeout" || p.outcome == "crash" {
 		l.report(i)
@@ -187,7 +202,7 @@ func (l *life) function(p *invocation, began time.Time, id string) {
 		}
 		l.post.emit("function", id, func(token int) string {
 			text := padding(token, line.size)
-			if line.json || l.w.plan.kind == "lambda-managed-instances" {
+			if line.json && !l.w.logsAPI() || l.w.plan.kind == "lambda-managed-instances" {
 				return fmt.Sprintf(`{"level":"INFO","requestId":%q,"sim":"~%d~","message":"%s"}`, id, token, text)
 			}
 			return fmt.Sprintf(`"~%d~ %s\n"`, token, text)
@@ -235,6 +250,12 @@ func (l *life) judgeHold(i int, at, read, runtimeDone, deadline time.Time, done 
 		}
 		return
 	}
+	if l.untold() {
+		if at.After(read.Add(slack)) {
+			l.w.problem("next was called %v after INVOKE, and nothing can tell when the runtime is done", at.Sub(read))
+		}
+		return
+	}
 	told := l.toldOf(done, later(runtimeDone, read))
 	if told.IsZero() || at.Before(told) {
 		return
@@ -246,7 +267,8 @@ func (l *life) judgeHold(i int, at, read, runtimeDone, deadline time.Time, done 
 	if held > set.hold+slack {
 		l.w.problem("next was called %v after the edge heard that the runtime is done; it may hold for %v", held, set.hold)
 	}
-	if held < set.hold && at.Before(deadline.Add(-110*time.Millisecond)) {
+	patient := at.Sub(runtimeDone) < set.hold-slack && l.plan.trouble.skew == 0 || held < set.hold/4-slack
+	if patient && at.Before(deadline.Add(-110*time.Millisecond)) {
 		l.judgeLeft(i, told)
 	}
 	if held < set.hold || set.hold == 0 {
@@ -420,6 +442,9 @@ func (l *life) kill() {
 
 // open makes a destination for the edge.
 func (l *life) open(u *url.URL) (destination.Destination, error) {
+	if l.plan.fails == "strict" {
+		return nil, fmt.Errorf("%s: this option is unknown", u.Host)
+	}
 	for i, lane := range l.w.lanes {
 		b := &backend{w: l.w, l: l, lane: lane, mine: l.lanes[i], name: u.Host}
 		switch u.Host {

@@ -140,6 +140,9 @@ func draw(d dice) plan {
 			end = pick(d, "spindown", "spindown", "spindown", "failure", "sigterm", "kill", "cutoff")
 		}
 		p.lives = append(p.lives, p.drawLife(d, end, t, scale, pressure))
+		if i < lives-1 && d.chance(15) {
+			p.lives[i].failInit(d, p.kind)
+		}
 	}
 	if p.lives[lives-1].end != "spindown" { // one more, for what is left
 		p.lives = append(p.lives, p.drawLife(d, "spindown", t, scale, pressure))
@@ -171,6 +174,10 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 		p.variables["SLIPSTREAM_MAX_STALENESS"] = pick(d, "100ms", "1s", "60s", "15m")
 	}
 	p.variables["SLIPSTREAM_FLUSH"] = pick(d, "adaptive", "adaptive", "end", "periodic", "continuous")
+	if d.chance(12) {
+		p.variables["SLIPSTREAM_TELEMETRY_API"] = "logs"
+		p.oldLogs = d.chance(40)
+	}
 	p.variables["SLIPSTREAM_SELF_METRICS"] = pick(d, "true", "false")
 	p.variables["SLIPSTREAM_LOG_TYPES"] = "platform,function,extension"
 	p.variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = pick(d, "128", "1769", "10240")
@@ -231,6 +238,9 @@ func (p *plan) drawLife(d dice, end string, t trouble, scale time.Duration, pres
 	}
 	if d.chance(10) {
 		l.report = pick(d, -1, time.Second)
+	}
+	if d.chance(3) {
+		l.deaf = pick(d, "listen", "202", "403", "500", "closed")
 	}
 	count := d.IntN(12)
 	if d.chance(10) {

@@ -93,6 +93,9 @@ func (p *post) emit(kind, request string, value func(token int) string) *record 
 	if p.plan.shuffled == 0 && p.plan.skew == 0 || kind != "function" {
 		r.request = request
 	}
+	if !p.w.receives(kind) {
+		return r
+	}
 	at := p.w.clock.platform(time.Now()).Add(p.plan.skew).UTC().Format("2006-01-02T15:04:05.000Z")
 	e := event{r, fmt.Sprintf(`{"time":%q,"type":%q,"record":`, at, kind), r.value}
 	d := newDice(p.seed ^ uint64(r.token))

@@ -1,7 +1,7 @@
 // Package sim runs the whole edge in virtual time against an adversary: it
-// chooses from a seed how the platform, the network and the destinations
-// behave, and checks after each run that nothing was lost, doubled, held or
-// kept too long. Use it to look for faults that no test was written for;
+// chooses from a seed how the platform, the clocks, the network and the
+// destinations behave, and checks after each run that nothing was lost, doubled,
+// held or kept too long. Use it to look for faults that no test was written for;
 // `go test ./test/sim -run Sim -seed N -v` tells the story of one seed.
 package sim_test
 
@@ -204,7 +204,8 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		w.clock = &clocks{wrong: w.plan.clock.wrong}
 		w.clock.note()
 		for i := range w.plan.lanes {
-			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], number: i, batches: map[string]*content{}, taken: map[string]bool{},
+			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], number: i, batches: map[string]*content{},
+				taken: map[string]bool{},
 				where: map[int]string{}, refused: map[int]bool{}})
 		}
 		w.logf("plan: %s, %v", w.plan.kind, w.plan.variables)
