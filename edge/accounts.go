@@ -60,7 +60,7 @@ func (e *edge) speak(now time.Time) {
 			slog.Debug("write slipstream.metrics", "cause", err)
 			continue
 		}
-		l.append(&telemetry.Log{Time: now.UTC(), Type: "slipstream.metrics", Body: body}, now)
+		l.append(&telemetry.Log{Time: e.clock.stamp(now).UTC(), Type: "slipstream.metrics", Body: body}, now)
 	}
 }
 

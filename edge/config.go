@@ -63,6 +63,8 @@ type Outside struct {
 	Listen func(network, address string) (net.Listener, error)
 	// Open makes the destination of a URL whose scheme is not known.
 	Open func(*url.URL) (destination.Destination, error)
+	// Wall is the wall clock.
+	Wall func() time.Time
 	// Random is the jitter of the waits between tries, in [0, 1).
 	Random func() float64
 }
@@ -143,7 +145,7 @@ func (c *Config) apiVersion() string {
 	switch {
 	case c.managed():
 		return "2025-01-29"
-	case c.TelemetryAPI == apiLogs && c.OldLogs:
+	case c.TelemetryAPI == apiLogs && c.OldLogs && c.Strategy != flush.End: // which waits for platform.runtimeDone
 		return "2020-08-15"
 	case c.TelemetryAPI == apiLogs:
 		return "2021-03-18" // the first with platform.runtimeDone

@@ -27,8 +27,6 @@ import (
 const (
 	// exitReserve is kept free before the shutdown's deadline for the exit.
 	exitReserve = 100 * time.Millisecond
-	// signalTime is how long SIGTERM leaves, as long as SHUTDOWN does.
-	signalTime = 2 * time.Second
 	// roomWait is how long a request of the platform waits for memory before
 	// it is answered with 503 and comes again later.
 	roomWait = 2 * time.Second
@@ -37,6 +35,7 @@ const (
 // edge is one extension in one execution environment.
 type edge struct {
 	config  Config
+	clock   *clock
 	client  *lambda.Client
 	lanes   []*lane
 	pool    *buffer.Pool
@@ -54,6 +53,7 @@ type edge struct {
 	pacer   flush.Pacer
 	ending  flush.Ending
 	noRoom  bool // a request waits for memory
+	deaf    bool // there is no subscription: nothing will come, and nothing is waited for
 	over    bool // nothing is taken any more
 	late    bool // something came after that; told once
 	intake  intakeCount
@@ -70,7 +70,8 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 			"this program is started by Lambda, or by `slipstream local`")
 	}
 	e := &edge{
-		config: c, client: lambda.New(c.RuntimeAPI, c.Outside.Dial), changed: make(chan struct{}, 1),
+		config: c, clock: newClock(c.Outside.Wall), client: lambda.New(c.RuntimeAPI, c.Outside.Dial),
+		changed: make(chan struct{}, 1),
 		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1), found: make(chan struct{}),
 		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
@@ -89,6 +90,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		listener, err := e.subscribe(ctx)
 		if err != nil {
 			slog.Error("no telemetry will be collected", "error", err)
+			e.deaf = true
 		} else {
 			defer closeQuietly(listener)
 		}
@@ -187,6 +189,7 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			continue
 		}
 		l := newLane(c, to, e.pool, sealer)
+		l.clock = e.clock
 		l.changed, l.waiting = e.changed, e.frozen
 		e.lanes = append(e.lanes, l)
 	}
@@ -234,16 +237,17 @@ type end struct {
 func (e *edge) events(ctx context.Context) (end, error) {
 	for {
 		event, err := e.client.Next(ctx)
-		now := time.Now()
+		now := e.clock.now()
 		switch {
 		case ctx.Err() != nil:
-			return end{deadline: now.Add(signalTime), goesOn: true}, nil
+			return end{deadline: now.Add(shutdownTime), goesOn: true}, nil
 		case err != nil:
-			return end{deadline: now.Add(signalTime), goesOn: true}, err
+			return end{deadline: now.Add(shutdownTime), goesOn: true}, err
 		case event.Type == lambda.EventShutdown:
-			slog.Debug("shutdown", "reason", event.ShutdownReason, "left", event.Deadline.Sub(now))
+			deadline := e.clock.lastDeadline(now, event.Deadline)
+			slog.Debug("shutdown", "reason", event.ShutdownReason, "left", deadline.Sub(now))
 			reset := event.ShutdownReason != "spindown"
-			return end{deadline: event.Deadline, goesOn: reset, reset: reset}, nil
+			return end{deadline: deadline, goesOn: reset, reset: reset}, nil
 		case event.Type == lambda.EventInvoke:
 			e.invoked(ctx, now, event)
 		}
@@ -265,13 +269,13 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 		}
 		return false
 	}
-	e.now = time.Now()
-	t := e.decoder.Decode(body, e.now, e.record)
+	e.now = e.clock.now()
+	t := e.decoder.Decode(body, e.clock.stamp(e.now), e.record)
 	e.book(t)
 	for _, l := range e.lanes {
 		l.commit()
 	}
-	e.ending.Received(time.Now())
+	e.ending.Received(e.clock.now())
 	signal(e.arrived)
 	return true
 }
@@ -288,7 +292,7 @@ func (e *edge) record(log *telemetry.Log) {
 		e.restored(e.now)
 	case "platform.runtimeDone":
 		status := string(telemetryapi.Member(log.Body, "status"))
-		e.pacer.Done(log.RequestID, log.Time, status != `"success"`)
+		e.pacer.Done(log.RequestID, e.clock.place(e.now, log.Time), status != `"success"`)
 		signal(e.changed)
 	case "platform.logsDropped":
 		n, _ := strconv.Atoi(string(telemetryapi.Member(log.Body, "droppedRecords")))
@@ -360,29 +364,30 @@ func (e *edge) stuck(noRoom bool) {
 // finish waits for the records that the platform still owes, bounded, and then
 // for the lanes to deliver everything.
 func (e *edge) finish(end end) {
-	now := time.Now()
+	e.clock.settle()
+	now := e.clock.now()
 	e.mu.Lock()
 	e.ending.Shutdown(now, end.deadline)
 	e.mu.Unlock()
-	if len(e.lanes) > 0 {
+	if len(e.lanes) > 0 && !e.deaf {
 		e.receive()
 	}
 	e.mu.Lock()
 	e.over = true
-	e.now = time.Now()
-	e.book(e.decoder.Flush(e.now, e.record))
+	e.now = e.clock.now()
+	e.book(e.decoder.Flush(e.clock.stamp(e.now), e.record))
 	e.speak(e.now)
 	sendUntil := e.ending.SendUntil()
 	e.mu.Unlock()
 
-	timer := time.NewTimer(time.Until(sendUntil))
+	timer := time.NewTimer(e.clock.until(sendUntil))
 	defer timer.Stop()
 	select {
 	case <-e.found:
 	case <-timer.C:
 		return
 	}
-	now = time.Now()
+	now = e.clock.now()
 	for _, l := range e.lanes {
 		l.finish(now, sendUntil, end.reset)
 	}
@@ -405,7 +410,7 @@ func (e *edge) receive() {
 		if complete {
 			return
 		}
-		timer := time.NewTimer(time.Until(until))
+		timer := time.NewTimer(e.clock.until(until))
 		select {
 		case <-e.arrived:
 			timer.Stop()

@@ -56,6 +56,7 @@ type lane struct {
 	to     destination.Destination
 	pool   *buffer.Pool
 	sealer *buffer.Sealer
+	clock  *clock
 	spool  store // nil: memory only, or not open yet
 
 	mu       sync.Mutex
@@ -134,7 +135,8 @@ func (l *lane) begin(now time.Time) {
 		pool = &buffer.Pool{}
 	}
 	l.sequence++
-	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.sequence}, now)
+	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.sequence},
+		l.clock.stamp(now))
 	l.open.Limit = l.limits.Bytes
 	signal(l.wake) // its age begins to count
 }
@@ -169,13 +171,14 @@ func (l *lane) seal(now time.Time) {
 	if l.open == nil {
 		return
 	}
-	l.open.Close(now)
+	stamp := l.clock.stamp(now)
+	l.open.Close(stamp)
 	c := &closed{chunk: l.open, held: l.open.Held(), batch: destination.Batch{
 		ID:          batchID(l.environment, l.sequence),
 		Environment: l.environment,
 		Sequence:    l.sequence,
 		Opened:      l.open.Opened,
-		Sealed:      now,
+		Sealed:      stamp,
 		Records:     l.open.Records,
 		ContentType: l.encoder.ContentType(),
 		Encoding:    l.encoding,
@@ -385,7 +388,7 @@ func (l *lane) account(goesOn bool) count {
 // keep moves to the spool what could not be delivered, for the environment's
 // next process. Where there was no time left for finish, a batch is still open.
 func (l *lane) keep() {
-	l.flush(time.Now())
+	l.flush(l.clock.now())
 	for {
 		c := l.take(func(c *closed) bool { return !c.stored })
 		if c == nil {

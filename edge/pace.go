@@ -19,9 +19,9 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.mu.Lock()
 	e.restored(now)
 	e.ending.Invoked(event.RequestID)
-	e.pacer.Invoked(now, event.RequestID, event.Deadline, answering && !e.noRoom)
+	e.pacer.Invoked(now, event.RequestID, e.clock.place(now, event.Deadline), answering && !e.noRoom && !e.deaf)
 	e.mu.Unlock()
-	next := e.decide(time.Now()).Next
+	next := e.decide(e.clock.now()).Next
 	signal(e.changed) // keepPace has a new time to look at
 	if next {
 		return
@@ -36,7 +36,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 // and has the records of one that is about to time out sent before it does.
 func (e *edge) keepPace(ctx context.Context) {
 	for {
-		d := e.decide(time.Now())
+		d := e.decide(e.clock.now())
 		if d.Next {
 			signal(e.release)
 		}
@@ -76,12 +76,16 @@ func (e *edge) decideOnce(now time.Time) flush.Decision {
 	return d
 }
 
+// look is how often the clock is read while there is a time to wait for: it may
+// have been set.
+const look = time.Second
+
 // awaitChange waits for a change, at most until at (zero: no limit). It returns
 // false when ctx has ended.
 func (e *edge) awaitChange(ctx context.Context, at time.Time) bool {
 	wait := time.Duration(math.MaxInt64)
 	if !at.IsZero() {
-		wait = max(time.Until(at), 0)
+		wait = min(max(e.clock.until(at), 0), look)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

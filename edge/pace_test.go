@@ -84,3 +84,27 @@ func TestAFullBufferHoldsNoLaterInvocation(t *testing.T) {
 		time.Sleep(roomWait)
 	})
 }
+
+// Without a subscription nothing will ever say that the runtime is done.
+func TestNothingIsHeldWithoutASubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := holding(t, &scripted{})
+		e.deaf = true
+		if got := held(e, func() {}); got != -time.Second {
+			t.Errorf("held for %v", got+time.Second)
+		}
+	})
+}
+
+// Only a strategy that holds nothing may ask for the schema without
+// platform.runtimeDone.
+func TestEndAsksForRuntimeDone(t *testing.T) {
+	for strategy, want := range map[flush.Strategy]string{
+		flush.End: "2021-03-18", flush.Adaptive: "2020-08-15", flush.Periodic: "2020-08-15",
+	} {
+		c := Config{TelemetryAPI: apiLogs, OldLogs: true, Strategy: strategy}
+		if got := c.apiVersion(); got != want {
+			t.Errorf("%s: schema %s, want %s", strategy, got, want)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func (e *edge) recover() {
 		slog.Warn("the spool of earlier processes", "error", err)
 	}
 	e.spool = s
-	now := time.Now()
+	now := e.clock.stamp(e.clock.now())
 	found, err := buffer.Recover(e.config.SpoolDir, func(left *buffer.Leftover) error { return e.adopt(left, now) })
 	if err != nil {
 		slog.Warn("telemetry of earlier processes stays where it is", "error", err)

@@ -23,10 +23,10 @@ func (l *lane) run(ctx context.Context) {
 	defer pushers.Wait()
 	defer l.stop()
 	for ctx.Err() == nil {
-		l.sealDue(time.Now())
+		l.sealDue(l.clock.now())
 		l.compress(l.ahead())
 		l.relieve()
-		c, at, end := l.next(time.Now())
+		c, at, end := l.next(l.clock.now())
 		switch {
 		case c != nil:
 			pushers.Go(func() { l.deliver(ctx, c) })
@@ -97,7 +97,7 @@ func (l *lane) givenUp() bool {
 func (l *lane) sleep(ctx context.Context, at time.Time) {
 	wait := time.Duration(math.MaxInt64)
 	if !at.IsZero() {
-		wait = max(time.Until(at), 0)
+		wait = max(l.clock.until(at), 0)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -317,7 +317,7 @@ func (l *lane) try(ctx context.Context, c *closed) (err error) {
 	l.mu.Lock()
 	limit, to := l.sendTimeout, l.to
 	if !l.hurry.IsZero() {
-		left := time.Until(l.hurry)
+		left := l.clock.until(l.hurry)
 		if left > 200*time.Millisecond {
 			left /= 2 // for another try
 		}
@@ -413,7 +413,7 @@ func (l *lane) done(c *closed) {
 
 // failed books a try that has to be made again. The caller holds l.mu.
 func (l *lane) failed(err error) {
-	now := time.Now()
+	now := l.clock.now()
 	l.count.retries++
 	l.refused = !l.hurry.IsZero()
 	failures := l.breaker.Failed(now, func(failures int) time.Duration {

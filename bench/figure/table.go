@@ -62,7 +62,7 @@ var tableRows = []tableRow{
 		false, nil, "most lose what they held"},
 	{"503 for the first half: lost / doubled", []string{"failing/s3/lines_lost", "failing/s3/lines_doubled"}, false, nil,
 		""},
-	{"kill -9, exits and timeouts at random moments", []string{"drill/ends"}, false, nil, ""},
+	{"kill -9, exits, timeouts and out of memory at random moments", []string{"drill/ends"}, false, nil, ""},
 	{"lines taken before / lost / doubled", []string{"drill/lines_taken", "drill/lines_lost", "drill/lines_doubled"},
 		false, nil, "10–20 % lost"},
 	{"128 MB, 0.07 vCPU: Init", []string{"128MB/s3/init"}, false, []string{"128MB/empty/init"}, ""},

@@ -7,7 +7,9 @@ import (
 
 var at0 = time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
 
-func at(seconds float64) time.Time { return at0.Add(time.Duration(seconds * float64(time.Second))) }
+func at(seconds float64) time.Time {
+	return at0.Add(time.Duration(seconds * float64(time.Second)).Round(time.Microsecond))
+}
 
 // step is one thing that happens to a Batching and whether it closes the batch.
 type step struct {

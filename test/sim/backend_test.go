@@ -47,8 +47,9 @@ func (b *backend) decide(batch *destination.Batch) verdict {
 	d := newDice(b.lane.plan.dice ^ uint64(b.l.number)<<48 ^ batch.Sequence<<24 ^ known.tries)
 	v := b.draw(d, batch.Records)
 	if b.lane.taken[batch.ID] && v.rejected > 0 {
-		return verdict{mood: v.mood, takes: true}
+		v = verdict{mood: v.mood, takes: true}
 	}
+	b.mine.health.began(v)
 	return v
 }
 
@@ -92,8 +93,8 @@ func (b *backend) Send(ctx context.Context, batch *destination.Batch) error {
 	}
 	lines := b.arrived(batch)
 	v := b.decide(batch)
+	planned, began := v, time.Now()
 	freezes := b.l.net.await()
-	began := time.Now()
 	timer := time.NewTimer(v.after)
 	defer timer.Stop()
 	select {
@@ -116,7 +117,7 @@ func (b *backend) Send(ctx context.Context, batch *destination.Batch) error {
 	if v.rejected > 0 && !v.fails {
 		b.refuse(lines[len(lines)-v.rejected:])
 	}
-	return b.answer(ctx, v, batch, began)
+	return b.answer(ctx, planned, v, batch, began)
 }
 
 // refuse books lines that the backend will never take.
@@ -138,17 +139,17 @@ var errKilled = errors.New("the environment was killed")
 
 // arrived checks what does not depend on the outcome.
 func (b *backend) arrived(batch *destination.Batch) []string {
-	w, now := b.w, time.Now()
+	w, now := b.w, b.w.clock.platform(time.Now())
 	w.mu.Lock()
 	known, again := b.lane.batches[batch.ID]
-	early := b.mine.notBefore.Sub(now)
+	early := b.mine.notBefore.Sub(now.Add(w.clock.forward() - b.mine.forward))
 	w.mu.Unlock()
 	if !again {
 		lines, err := linesOf(batch)
 		if err != nil {
 			w.problem("%s: batch %s cannot be read: %v", b.name, batch.ID, err)
 		}
-		known = &content{body: bytes.Clone(batch.Body), lines: lines}
+		known = &content{body: bytes.Clone(batch.Body), lines: lines, name: objectName(batch)}
 		w.mu.Lock()
 		b.lane.batches[batch.ID] = known
 		w.mu.Unlock()
@@ -156,9 +157,13 @@ func (b *backend) arrived(batch *destination.Batch) []string {
 	switch {
 	case !bytes.Equal(known.body, batch.Body):
 		w.problem("%s: batch %s came again with other bytes", b.name, batch.ID)
+	case known.name != objectName(batch):
+		w.problem("%s: batch %s came again as %s, it was %s", b.name, batch.ID, objectName(batch), known.name)
+	case !w.clock.showed(batch.Opened) || !w.clock.showed(batch.Sealed):
+		w.problem("%s: batch %s is of %v to %v, which no clock has shown", b.name, batch.ID, batch.Opened, batch.Sealed)
 	case len(known.lines) != batch.Records:
 		w.problem("%s: batch %s has %d lines, and says %d", b.name, batch.ID, len(known.lines), batch.Records)
-	case early > 0 && !b.l.ending() && b.name == b.lane.plan.name:
+	case early > unseen && !b.l.ending() && b.name == b.lane.plan.name:
 		w.problem("%s: batch %s was sent %v before the Retry-After was over", b.name, batch.ID, early)
 	case b.l.unrestored():
 		w.problem("%s: batch %s was sent before the restore", b.name, batch.ID)
@@ -167,19 +172,22 @@ func (b *backend) arrived(batch *destination.Batch) []string {
 }
 
 // answer books the end of a send and gives what the edge hears.
-func (b *backend) answer(ctx context.Context, v verdict, batch *destination.Batch, began time.Time) error {
+func (b *backend) answer(ctx context.Context, planned, v verdict, batch *destination.Batch, began time.Time) error {
 	now := time.Now()
 	took := now.Sub(began)
 	b.w.mu.Lock()
 	m := b.mine
 	m.lastReturn = now
+	m.health.ended(planned, v, took, now)
 	m.answers = append(m.answers, answer{now, !v.fails})
 	if !v.fails {
 		m.told += batch.Records - v.rejected
 		m.rejected += v.rejected
 	}
 	if v.fails && v.asks > 0 && ctx.Err() == nil && !m.worked.Equal(now) { // which of two at once is last?
-		m.notBefore = later(m.notBefore, now.Add(min(v.asks, maxAsked)))
+		before := m.notBefore.Add(m.forward - b.w.clock.forward())
+		m.notBefore = later(before, b.w.clock.platform(now).Add(min(v.asks, maxAsked)))
+		m.forward = b.w.clock.forward()
 	} else if !v.fails {
 		m.notBefore, m.worked = time.Time{}, now
 	}
@@ -215,6 +223,11 @@ func (v verdict) String() string {
 		text += fmt.Sprintf(", Retry-After %v", v.asks)
 	}
 	return text
+}
+
+// objectName is what the batch is called where it lies: the same on each try.
+func objectName(batch *destination.Batch) string {
+	return destination.Layout{}.Key(batch) + destination.Layout{Style: "sample"}.Key(batch)
 }
 
 func (b *backend) Close() error { return nil }

@@ -16,6 +16,9 @@ func (l *life) judge() {
 	accounts, heap, refused := l.w.accounts, l.w.heap, l.w.refused
 	l.w.accounts, l.w.heap, l.w.refused = map[string]*account{}, map[string]int{}, 0
 	l.w.logs.Unlock()
+	if l.plan.ownFailure() {
+		return // it has taken nothing, and what the lives before left stays
+	}
 	lost := 0
 	for i, lane := range l.w.lanes {
 		a := accounts[lane.plan.name]
@@ -186,13 +189,15 @@ func (l *life) judgeEnd(lost int) {
 	wait := min(l.w.settings().wait, left/3)
 	until := began.Add(wait)
 	several := l.w.plan.kind == "lambda-managed-instances"
-	if r := l.last; r != nil && r.definite() && !several {
+	if l.plan.deaf != "" {
+		until = began
+	} else if r := l.last; r != nil && r.definite() && !several {
 		until = earlier(until, later(r.settled, began))
 	} else if (r == nil || r.offered == 0) && l.returned.Before(until.Add(-slack)) && !several {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(began), until.Sub(began))
 	}
-	if l.last == nil || !l.last.definite() || several { // each post lets it wait on
+	if (l.last == nil || !l.last.definite() || several) && l.plan.deaf == "" { // each post lets it wait on
 		until = later(until, earlier(later(began, l.lastPost()).Add(wait), began.Add(2*left/3)))
 	}
 	for _, mine := range l.lanes {

@@ -19,6 +19,7 @@ type record struct {
 	acked   int       // parts that the platform has a 200 for
 	first   time.Time // when the whole of it was first offered
 	settled time.Time // when the last part had its 200
+	shown   time.Time // what the environment's wall clock showed then
 }
 
 // definite tells whether the edge owes the record: every part has its 200.
@@ -27,6 +28,7 @@ func (r *record) definite() bool { return r.whole && r.acked == r.parts }
 // lane is what became of the records at one destination, its fallback included.
 type lane struct {
 	plan    *lanePlan
+	number  int
 	batches map[string]*content // by id, of every try
 	taken   map[string]bool     // batch ids
 	where   map[int]string      // token to batch id
@@ -42,13 +44,16 @@ type content struct {
 	body  []byte
 	lines []string
 	tries uint64
+	name  string // of the object, or file, that it is
 }
 
 // laneLife is a lane in one life of the edge.
 type laneLife struct {
-	told, rejected int       // records in answers that the edge saw
-	answers        []answer  // the same, with their times
-	notBefore      time.Time // a Retry-After that the edge was told
+	told, rejected int           // records in answers that the edge saw
+	answers        []answer      // the same, with their times
+	notBefore      time.Time     // a Retry-After that the edge was told, in the platform's clock
+	forward        time.Duration // what the environment's clock had been set forward by then
+	health         health
 	worked         time.Time // the last success, which ends it
 	denied         bool      // since SHUTDOWN something was not taken at once
 	lastReturn     time.Time
@@ -120,6 +125,7 @@ func (w *world) takeLine(l *lane, id, text string) {
 	definite := r != nil && r.definite()
 	if definite && !double && r.life == w.life {
 		w.owes(l, -len(r.value))
+		w.running.judgeAge(l, r)
 	}
 	w.mu.Unlock()
 	switch {

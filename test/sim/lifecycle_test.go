@@ -43,9 +43,13 @@ func (w *world) live(number int) {
 
 // init runs Init. It returns false when the edge has ended in it.
 func (l *life) init() bool {
-	phase := fmt.Sprintf(`"initializationType":%q,"phase":"init"`, l.w.plan.kind)
+	phase := fmt.Sprintf(`"initializationType":%q,"phase":%q`, l.w.plan.kind, l.phase())
 	l.platform("platform.initStart", "", phase+`,"functionName":"shop"`)
 	time.Sleep(l.plan.initTime)
+	if l.plan.ownFailure() {
+		l.judgeOwnFailure()
+		return false
+	}
 	select {
 	case <-l.nexts:
 	case <-l.over:
@@ -56,6 +60,10 @@ func (l *life) init() bool {
 		l.cancel()
 		<-l.over
 		return false
+	}
+	if l.plan.fails != "" {
+		l.failedInit(phase)
+		return true
 	}
 	l.platform("platform.initRuntimeDone", "", phase+`,"status":"success"`)
 	l.platform("platform.extension", "", `"name":"slipstream-extension","state":"Ready","events":["INVOKE","SHUTDOWN"]`)
@@ -82,7 +90,7 @@ func (l *life) restore() {
 		return
 	}
 	l.mu.Lock()
-	l.restored = true
+	l.restored, l.restoredAt = true, time.Now()
 	l.mu.Unlock()
 	l.early = l.w.count()
 	l.platform("platform.restoreStart", "", `"functionName":"shop"`)
@@ -97,7 +105,21 @@ func (l *life) freeze(d time.Duration, cut bool) {
 	}
 	l.w.logf("platform: frozen")
 	l.net.freeze()
-	time.Sleep(d)
+	from := time.Now()
+	if c := l.w.plan.clock; c.still {
+		time.Sleep(time.Microsecond) // everybody has come to a stop
+		l.w.clock.leap(d, c.lag > 0)
+		time.AfterFunc(c.lag, func() {
+			if c.lag > 0 {
+				l.w.clock.set(d)
+			}
+		})
+	} else {
+		time.Sleep(d)
+	}
+	l.mu.Lock()
+	l.frozen = append(l.frozen, span{from, time.Now()})
+	l.mu.Unlock()
 	l.net.thaw(cut)
 	l.w.logf("platform: thawed after %v, connections cut: %v", d, cut)
 }
@@ -112,12 +134,22 @@ func (l *life) invoke(p *invocation, i int) string {
 	deadline := began.Add(p.limit)
 	l.w.nextStage()
 	l.mu.Lock()
-	l.restored = true
+	if !l.restored {
+		l.restored, l.restoredAt = true, began
+	}
 	l.mu.Unlock()
+	l.begins = append(l.begins, began)
+	if p.step != 0 {
+		time.AfterFunc(p.stepAt, func() {
+			l.w.clock.set(p.step)
+			l.w.logf("platform: the wall clock is set by %v", p.step)
+		})
+	}
 	l.platform("platform.start", id, `"version":"$LATEST"`)
 	l.w.logf("platform: INVOKE %s, %v left", id, p.limit)
 	l.events <- api{fmt.Sprintf(`{"eventType":"INVOKE","deadlineMs":%d,"requestId":%q,"invokedFunctionArn":"arn:x",`+
-		`"tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"}}`, deadline.UnixMilli(), id), p.wakeup}
+		`"tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"}}`,
+		l.w.clock.platform(deadline).UnixMilli(), id), p.wakeup, false}
 	wait, status := p.duration, "success"
 	switch p.outcome {
 	case "timeout":
@@ -132,18 +164,34 @@ func (l *life) invoke(p *invocation, i int) string {
 	}
 	done := l.platform("platform.runtimeDone", id,
 		fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
+	l.dones = append(l.dones, done)
+	l.platform("platform.end", id, `"sim":"Logs API"`)
+	if p.outcome == "crash" {
+		l.post.emit("platform.fault", "", func(token int) string {
+			return fmt.Sprintf(`"~%d~ RequestId: %s Status: error\tErrorType: Runtime.ExitError\n"`, token, id)
+		})
+	}
 	l.w.logf("platform: runtime done, %s", status)
 	if p.outcome == "timeout" || p.outcome == "crash" {
 		l.report(i)
 		return map[string]string{"timeout": "timeout", "crash": "failure"}[p.outcome]
 	}
-	if !l.awaitNext(p, began, deadline, done) {
+	if !l.awaitNext(i, began, deadline, done) {
+		l.goOn()
 		return "timeout"
 	}
 	if p.early {
 		l.report(i)
 	}
 	return ""
+}
+
+// goOn adds a life for what the last one leaves behind when it is reset against
+// the plan.
+func (l *life) goOn() {
+	if !l.goesOn() {
+		l.w.plan.lives = append(l.w.plan.lives, lifePlan{end: "spindown", left: 2 * time.Second, dice: l.plan.dice.split()})
+	}
 }
 
 // function writes an invocation's lines, each at its time.
@@ -154,7 +202,7 @@ func (l *life) function(p *invocation, began time.Time, id string) {
 		}
 		l.post.emit("function", id, func(token int) string {
 			text := padding(token, line.size)
-			if line.json || l.w.plan.kind == "lambda-managed-instances" {
+			if line.json && !l.w.logsAPI() || l.w.plan.kind == "lambda-managed-instances" {
 				return fmt.Sprintf(`{"level":"INFO","requestId":%q,"sim":"~%d~","message":"%s"}`, id, token, text)
 			}
 			return fmt.Sprintf(`"~%d~ %s\n"`, token, text)
@@ -171,29 +219,40 @@ func (l *life) report(i int) {
 
 // awaitNext waits until the edge has called next and judges when it did. It
 // returns false when it has not by the invocation's deadline.
-func (l *life) awaitNext(p *invocation, began, deadline time.Time, done *record) bool {
+func (l *life) awaitNext(i int, began, deadline time.Time, done *record) bool {
+	p := &l.plan.invocations[i]
 	runtimeDone := time.Now()
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
 	case at := <-l.nexts:
-		l.judgeHold(at, began.Add(p.wakeup), runtimeDone, deadline, done)
+		l.judgeHold(i, at, began.Add(p.wakeup), runtimeDone, deadline, done)
 		return true
 	case <-l.over:
 		l.w.problem("the edge ended during an invocation")
 	case <-timer.C:
-		l.w.problem("next was not called before the invocation's deadline")
+		// A clock that is behind all the time makes the deadline seem later.
+		read := began.Add(p.wakeup)
+		if l.w.clock.wasRight(read, later(read.Add(1), deadline.Add(-1200*time.Millisecond))) {
+			l.w.problem("next was not called before the invocation's deadline")
+		}
 	}
 	return false
 }
 
 // judgeHold checks how long an invocation was held.
-func (l *life) judgeHold(at, read, runtimeDone, deadline time.Time, done *record) {
+func (l *life) judgeHold(i int, at, read, runtimeDone, deadline time.Time, done *record) {
 	const slack = 2 * time.Millisecond
 	set := l.w.settings()
 	if set.strategy == "periodic" || set.strategy == "continuous" {
 		if at.After(read.Add(slack)) {
 			l.w.problem("with %s, next was called %v after INVOKE", set.strategy, at.Sub(read))
+		}
+		return
+	}
+	if l.untold() {
+		if at.After(read.Add(slack)) {
+			l.w.problem("next was called %v after INVOKE, and nothing can tell when the runtime is done", at.Sub(read))
 		}
 		return
 	}
@@ -207,6 +266,10 @@ func (l *life) judgeHold(at, read, runtimeDone, deadline time.Time, done *record
 		at.Sub(runtimeDone), held)
 	if held > set.hold+slack {
 		l.w.problem("next was called %v after the edge heard that the runtime is done; it may hold for %v", held, set.hold)
+	}
+	patient := at.Sub(runtimeDone) < set.hold-slack && l.plan.trouble.skew == 0 || held < set.hold/4-slack
+	if patient && at.Before(deadline.Add(-110*time.Millisecond)) {
+		l.judgeLeft(i, told)
 	}
 	if held < set.hold || set.hold == 0 {
 		return
@@ -273,6 +336,7 @@ func (l *life) several() {
 
 // end ends the life in one of the ways that there are.
 func (l *life) end(how string) {
+	l.judgeWaiting()
 	l.w.nextStage()
 	switch how {
 	case "kill":
@@ -308,13 +372,14 @@ func (l *life) end(how string) {
 
 // shutDown sends the event SHUTDOWN.
 func (l *life) shutDown(reason string) {
-	deadline := time.Now().Add(l.plan.left)
+	now := time.Now()
+	deadline := now.Add(l.plan.left)
 	l.w.logf("platform: SHUTDOWN, %s, %v left", reason, l.plan.left)
 	l.mu.Lock()
-	l.shutdown, l.deadline = time.Now(), deadline
+	l.shutdown, l.deadline = now, deadline
 	l.mu.Unlock()
-	l.events <- api{text: fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`,
-		deadline.UnixMilli(), reason)}
+	l.events <- api{shutdown: true, text: fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`,
+		l.w.clock.platform(deadline).UnixMilli(), reason)}
 }
 
 // lastReport makes the last invocation's platform.report, in SHUTDOWN.
@@ -326,7 +391,7 @@ func (l *life) lastReport() {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		l.report(len(l.plan.invocations) - 1)
+		l.report(len(l.begins) - 1)
 	case <-l.over:
 	}
 }
@@ -334,7 +399,7 @@ func (l *life) lastReport() {
 // withoutReport tells whether the last invocation's platform.report is still to
 // come, and notes it.
 func (l *life) withoutReport() bool {
-	n := len(l.plan.invocations)
+	n := len(l.begins)
 	if n == 0 || l.w.plan.kind == "lambda-managed-instances" || l.last.request == l.id(n-1) {
 		return false
 	}
@@ -377,6 +442,9 @@ func (l *life) kill() {
 
 // open makes a destination for the edge.
 func (l *life) open(u *url.URL) (destination.Destination, error) {
+	if l.plan.fails == "strict" {
+		return nil, fmt.Errorf("%s: this option is unknown", u.Host)
+	}
 	for i, lane := range l.w.lanes {
 		b := &backend{w: l.w, l: l, lane: lane, mine: l.lanes[i], name: u.Host}
 		switch u.Host {

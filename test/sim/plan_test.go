@@ -15,6 +15,8 @@ type plan struct {
 	kind      string // AWS_LAMBDA_INITIALIZATION_TYPE
 	portTaken bool
 	noDisk    bool // /tmp cannot be used
+	oldLogs   bool // the Logs API's first schema, without platform.runtimeDone
+	clock     clockPlan
 	lanes     []lanePlan
 	lives     []lifePlan
 }
@@ -62,7 +64,9 @@ type lifePlan struct {
 	report      time.Duration // when in SHUTDOWN the last platform.report is made; negative: never
 	restore     bool          // of a snapshot
 	trouble     trouble
-	dice        dice // the post office's
+	deaf        string // how the subscription fails, if it does: listen, 202, 403, 500, closed
+	fails       string // how Init fails, if it does: error, timeout, refused, strict
+	dice        dice   // the post office's
 }
 
 // invocation is one run of the function.
@@ -72,9 +76,11 @@ type invocation struct {
 	limit    time.Duration // the function's timeout
 	wakeup   time.Duration // how late the edge gets to read INVOKE
 	lines    []line
-	outcome  string // success, error (a handler's), crash, timeout, kill
-	early    bool   // platform.report is posted before the freeze
-	cut      bool   // connections to the receiver are found dead after the thaw
+	outcome  string        // success, error (a handler's), crash, timeout, kill
+	early    bool          // platform.report is posted before the freeze
+	cut      bool          // connections to the receiver are found dead after the thaw
+	step     time.Duration // of the environment's wall clock
+	stepAt   time.Duration // since INVOKE
 }
 
 // line is one record of the function.
@@ -105,6 +111,7 @@ func draw(d dice) plan {
 		p.kind = "snap-start"
 	}
 	p.noDisk = d.chance(8)
+	p.clock = drawClocks(d)
 	pressure := d.chance(4)
 	p.drawVariables(d, pressure)
 	lanes := 1
@@ -133,6 +140,9 @@ func draw(d dice) plan {
 			end = pick(d, "spindown", "spindown", "spindown", "failure", "sigterm", "kill", "cutoff")
 		}
 		p.lives = append(p.lives, p.drawLife(d, end, t, scale, pressure))
+		if i < lives-1 && d.chance(15) {
+			p.lives[i].failInit(d, p.kind)
+		}
 	}
 	if p.lives[lives-1].end != "spindown" { // one more, for what is left
 		p.lives = append(p.lives, p.drawLife(d, "spindown", t, scale, pressure))
@@ -164,6 +174,10 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 		p.variables["SLIPSTREAM_MAX_STALENESS"] = pick(d, "100ms", "1s", "60s", "15m")
 	}
 	p.variables["SLIPSTREAM_FLUSH"] = pick(d, "adaptive", "adaptive", "end", "periodic", "continuous")
+	if d.chance(12) {
+		p.variables["SLIPSTREAM_TELEMETRY_API"] = "logs"
+		p.oldLogs = d.chance(40)
+	}
 	p.variables["SLIPSTREAM_SELF_METRICS"] = pick(d, "true", "false")
 	p.variables["SLIPSTREAM_LOG_TYPES"] = "platform,function,extension"
 	p.variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = pick(d, "128", "1769", "10240")
@@ -225,6 +239,9 @@ func (p *plan) drawLife(d dice, end string, t trouble, scale time.Duration, pres
 	if d.chance(10) {
 		l.report = pick(d, -1, time.Second)
 	}
+	if d.chance(3) {
+		l.deaf = pick(d, "listen", "202", "403", "500", "closed")
+	}
 	count := d.IntN(12)
 	if d.chance(10) {
 		count = d.IntN(60)
@@ -258,6 +275,7 @@ func drawInvocation(d dice, scale time.Duration, pressure bool) invocation {
 	if d.chance(5) {
 		i.wakeup = d.between(0, 150*time.Millisecond)
 	}
+	i.drawStep(d)
 	lines := d.IntN(fewLines)
 	if d.chance(5) {
 		lines = d.IntN(manyLines)

@@ -42,8 +42,13 @@ type life struct {
 	asking     bool // next is under way
 	shutdown   time.Time
 	read       time.Time // when the last event was
-	deadline   time.Time // of SHUTDOWN
+	deadline   time.Time // of SHUTDOWN, as the edge has it
 	restored   bool
+	restoredAt time.Time
+	frozen     []span
+	reads      []reading // of INVOKE
+	dones      []*record // platform.runtimeDone of each invocation
+	begins     []time.Time
 	returned   time.Time
 	last       *record // the last platform.report or initReport
 	longHold   time.Time
@@ -52,25 +57,30 @@ type life struct {
 	left       bool      // the folder is a copy already
 	posted     time.Time // when the last body was there, or its 200
 	early      int       // number of the first record after the restore
+	gaveUp     bool      // init/error was called
+	failed     error     // of edge.Run, where that has to fail
 }
 
 // api is one event of the Extensions API.
 type api struct {
-	text  string
-	after time.Duration // until the edge gets to read it
+	text     string
+	after    time.Duration // until the edge gets to read it
+	shutdown bool
 }
 
 // startLife starts the edge.
 func (w *world) startLife(number int) *life {
 	w.mu.Lock()
 	w.life = number
-	w.mu.Unlock()
 	l := &life{w: w, plan: &w.plan.lives[number], number: number, nexts: make(chan time.Time, 1),
 		events: make(chan api, 1), over: make(chan struct{})}
+	w.running = l
+	w.mu.Unlock()
 	l.net = newNetwork(l.serve)
 	if w.plan.portTaken {
 		l.net.taken = 8080
 	}
+	l.net.deaf = l.plan.deaf == "listen"
 	for _, lane := range w.lanes {
 		mine := &laneLife{}
 		lane.lives = append(lane.lives, mine)
@@ -81,7 +91,10 @@ func (w *world) startLife(number int) *life {
 	config, errs := edge.Load(w.variable)
 	config.SpoolDir = w.disk.folder()
 	config.Name = "slipstream-extension"
-	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random}
+	config.OldLogs = w.plan.oldLogs
+	config.Strict = l.plan.fails == "strict"
+	config.Outside = edge.Outside{Dial: l.net.dial, Listen: l.net.listen, Open: l.open, Random: w.random,
+		Wall: w.clock.wall}
 	if len(errs) > 0 {
 		w.problem("the configuration is refused: %v", errs)
 	}
@@ -89,11 +102,11 @@ func (w *world) startLife(number int) *life {
 	l.cancel = cancel
 	go func() {
 		err := edge.Run(ctx, config, nil)
-		if err != nil && !l.isKilled() {
+		if err != nil && !l.isKilled() && !l.plan.ownFailure() {
 			w.problem("edge.Run failed: %v", err)
 		}
 		l.mu.Lock()
-		l.returned = time.Now()
+		l.returned, l.failed = time.Now(), err
 		l.mu.Unlock()
 		close(l.over)
 	}()
@@ -137,9 +150,15 @@ func (l *life) handle(req *http.Request, text []byte) (status int, head, answer 
 		l.w.problem("%s without its identifier", call)
 		return http.StatusForbidden, "", `{"errorType":"Extension.UnknownExtensionIdentifier"}`
 	}
+	api := "PUT /2022-07-01/telemetry"
+	if l.w.logsAPI() {
+		api = "PUT /2020-08-15/logs"
+	}
 	switch call {
-	case "PUT /2022-07-01/telemetry":
+	case api:
 		return l.subscribe(text)
+	case "POST /2020-01-01/extension/init/error":
+		return l.initError(req, text)
 	case "GET /2020-01-01/extension/event/next":
 		return l.next()
 	}
@@ -154,10 +173,13 @@ func (l *life) register(req *http.Request, text []byte) (int, string, string) {
 	}
 	l.mu.Lock()
 	again := l.registered
-	l.registered = true
+	l.registered = l.plan.fails != "refused"
 	l.mu.Unlock()
 	if again || req.Header.Get("Lambda-Extension-Name") != "slipstream-extension" || string(text) != want {
 		l.w.problem("register as %q with %s", req.Header.Get("Lambda-Extension-Name"), text)
+	}
+	if l.plan.fails == "refused" {
+		return http.StatusForbidden, "", `{"errorType":"Extension.AlreadyRegistered","errorMessage":"no"}`
 	}
 	return http.StatusOK, "Lambda-Extension-Identifier: " + extensionID + "\r\n",
 		`{"functionName":"shop","functionVersion":"$LATEST","handler":"index.handler","accountId":"123456789012"}`
@@ -174,15 +196,20 @@ func (l *life) subscribe(text []byte) (int, string, string) {
 	d.DisallowUnknownFields()
 	err := d.Decode(&s)
 	u, uriErr := url.Parse(s.Destination.URI)
-	wantVersion := "2022-12-13"
-	if l.w.plan.kind == "lambda-managed-instances" {
-		wantVersion = "2025-01-29"
-	}
-	if err != nil || uriErr != nil || s.SchemaVersion != wantVersion || s.Destination.Protocol != "HTTP" ||
+	if err != nil || uriErr != nil || s.SchemaVersion != l.w.schema() || s.Destination.Protocol != "HTTP" ||
 		s.Buffering.MaxItems < 1000 || s.Buffering.MaxItems > 10_000 || s.Buffering.MaxBytes < 1<<18 ||
 		s.Buffering.MaxBytes > 1<<20 || s.Buffering.TimeoutMs < 25 || s.Buffering.TimeoutMs > 30_000 || len(s.Types) == 0 {
 		l.w.problem("a subscription that the API refuses: %s", text)
 		return http.StatusBadRequest, "", `{"errorType":"ValidationError"}`
+	}
+	switch l.plan.deaf {
+	case "202":
+		return http.StatusAccepted, "", `{"errorMessage":"not supported","errorType":"Telemetry.NotSupported"}`
+	case "403", "500":
+		status, _ := strconv.Atoi(l.plan.deaf)
+		return status, "", `{"errorType":"Telemetry.SubscriptionClosed"}`
+	case "closed":
+		return 0, "", ""
 	}
 	port, _ := strconv.Atoi(u.Port()) // 0 is refused by connect
 	l.post.subscribe(port, u.Path, s.Buffering.MaxItems, s.Buffering.MaxBytes,
@@ -209,6 +236,11 @@ func (l *life) next() (int, string, string) {
 		}
 		l.mu.Lock()
 		l.asking, l.read = false, time.Now()
+		if e.shutdown {
+			l.deadline = l.w.clock.believed(l.deadline)
+		} else {
+			l.reads = append(l.reads, reading{l.read, l.w.clock.wall()})
+		}
 		l.mu.Unlock()
 		return http.StatusOK, "Lambda-Extension-Event-Identifier: " + extensionID + "\r\n", e.text
 	case <-l.over:

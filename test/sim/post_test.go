@@ -93,7 +93,10 @@ func (p *post) emit(kind, request string, value func(token int) string) *record 
 	if p.plan.shuffled == 0 && p.plan.skew == 0 || kind != "function" {
 		r.request = request
 	}
-	at := time.Now().Add(p.plan.skew).UTC().Format("2006-01-02T15:04:05.000Z")
+	if !p.w.receives(kind) {
+		return r
+	}
+	at := p.w.clock.platform(time.Now()).Add(p.plan.skew).UTC().Format("2006-01-02T15:04:05.000Z")
 	e := event{r, fmt.Sprintf(`{"time":%q,"type":%q,"record":`, at, kind), r.value}
 	d := newDice(p.seed ^ uint64(r.token))
 	p.mu.Lock()
@@ -324,7 +327,7 @@ func (p *post) acked(b *body) {
 		if !r.definite() {
 			continue
 		}
-		r.settled = time.Now()
+		r.settled, r.shown = time.Now(), p.w.clock.wall()
 		for _, lane := range p.w.lanes {
 			if _, there := lane.where[r.token]; !there && !lane.refused[r.token] && lane.wants(r.kind) {
 				bounded = p.w.owes(lane, len(r.value)) && bounded

@@ -1,7 +1,7 @@
 // Package sim runs the whole edge in virtual time against an adversary: it
-// chooses from a seed how the platform, the network and the destinations
-// behave, and checks after each run that nothing was lost, doubled, held or
-// kept too long. Use it to look for faults that no test was written for;
+// chooses from a seed how the platform, the clocks, the network and the
+// destinations behave, and checks after each run that nothing was lost, doubled,
+// held or kept too long. Use it to look for faults that no test was written for;
 // `go test ./test/sim -run Sim -seed N -v` tells the story of one seed.
 package sim_test
 
@@ -176,6 +176,8 @@ type world struct {
 	stage   int
 	life    int // number of the one that runs
 	disk    *disk
+	clock   *clocks
+	running *life
 
 	logs     sync.Mutex
 	problems []string
@@ -199,15 +201,18 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	slog.SetDefault(slog.New(&listening{w: w}))
 	synctest.Test(t, func(*testing.T) {
 		w.begin = time.Now()
+		w.clock = &clocks{wrong: w.plan.clock.wrong}
+		w.clock.note()
 		for i := range w.plan.lanes {
-			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], batches: map[string]*content{}, taken: map[string]bool{},
+			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], number: i, batches: map[string]*content{},
+				taken: map[string]bool{},
 				where: map[int]string{}, refused: map[int]bool{}})
 		}
 		w.logf("plan: %s, %v", w.plan.kind, w.plan.variables)
 		for _, l := range w.plan.lanes {
 			w.logf("plan: %s, weather %v", l.url(), l.weather)
 		}
-		for i := range w.plan.lives {
+		for i := 0; i < len(w.plan.lives); i++ {
 			w.live(i)
 		}
 		w.judgeDisk()
@@ -269,14 +274,21 @@ func (w *world) variable(name string) string {
 type settings struct {
 	strategy   string
 	hold, wait time.Duration
+	staleness  time.Duration // how old a record may become before it is sent
 	buffer     int
 }
 
 func (w *world) settings() settings {
 	s := settings{strategy: w.plan.variables["SLIPSTREAM_FLUSH"], hold: w.millis("MAX_HOLD_MS", 250),
-		wait: w.millis("SHUTDOWN_WAIT_MS", 300), buffer: 8 << 20}
+		wait: w.millis("SHUTDOWN_WAIT_MS", 300), buffer: 8 << 20, staleness: 20 * time.Second}
 	if w.plan.kind == "lambda-managed-instances" {
 		s.strategy = "continuous"
+	}
+	if text := w.plan.variables["SLIPSTREAM_MAX_STALENESS"]; text != "" {
+		s.staleness, _ = time.ParseDuration(text) // edge.Load has complained
+	}
+	if s.strategy == "continuous" {
+		s.staleness = min(s.staleness, time.Second)
 	}
 	if n, err := strconv.Atoi(w.plan.variables["SLIPSTREAM_BUFFER_BYTES"]); err == nil {
 		s.buffer = n
