@@ -1,0 +1,35 @@
+package telemetry
+
+import "errors"
+
+// Signal is one of OpenTelemetry's kinds of data.
+type Signal string
+
+// The signals, by their names in OTLP's paths.
+const (
+	Logs    Signal = "logs"
+	Traces  Signal = "traces"
+	Metrics Signal = "metrics"
+)
+
+// Export is what the function, or something in it, handed to a local listener:
+// whatever it spoke, it is OTLP from here on. Like a Log it is borrowed, until
+// the call that passes it returns.
+type Export struct {
+	Signal Signal
+	// Records is how many log records, spans or metric data points it has.
+	Records int
+	// Body is an Export{Logs,Trace,Metrics}ServiceRequest in protobuf: nothing
+	// but Resource{Logs,Spans,Metrics} fields, so that two bodies written one
+	// after the other are one valid body. The resource is complete: what the
+	// sender left out of the function's attributes has been added.
+	Body []byte
+}
+
+// Answers of whoever takes an Export.
+var (
+	// ErrNoRoom asks the sender to keep it and to try again later.
+	ErrNoRoom = errors.New("no room: try again later")
+	// ErrOver says that the environment is ending: nothing is taken any more.
+	ErrOver = errors.New("the environment is ending")
+)
