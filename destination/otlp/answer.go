@@ -10,7 +10,7 @@ import (
 	"slipstream/destination"
 )
 
-// partialSuccess reads an ExportLogsServiceResponse in protobuf or JSON. An
+// partialSuccess reads an Export*ServiceResponse in protobuf or JSON. An
 // answer that is neither says nothing about single records.
 func partialSuccess(resp *destination.Response) (rejected int64, message string) {
 	if isProtobuf(resp) {
@@ -28,7 +28,7 @@ func partialSuccess(resp *destination.Response) (rejected int64, message string)
 		}
 		return d.Obj(func(d *jx.Decoder, key string) (err error) {
 			switch key {
-			case "rejectedLogRecords":
+			case "rejectedLogRecords", "rejectedSpans", "rejectedDataPoints":
 				rejected, err = jsonInt64(d)
 			case "errorMessage":
 				message, err = d.Str()

@@ -7,23 +7,28 @@ import (
 	"strings"
 
 	"slipstream/destination"
+	"slipstream/telemetry"
 )
 
 // Config says where to post and with which headers.
 type Config struct {
-	URL    *url.URL // http or https, with the path, without user and query
+	Signal telemetry.Signal
+	URL    *url.URL         // http or https, with the path, without user and query
 	Header destination.Headers
 }
 
-// Parse reads otlp+http://host:4318 or otlp+https://…; the path is /v1/logs
-// unless the URL has one. Headers come from OTEL_EXPORTER_OTLP_HEADERS, then
-// OTEL_EXPORTER_OTLP_LOGS_HEADERS, then header.NAME=value in the query, the
+// Parse reads otlp+http://host:4318 or otlp+https://… for one signal. The path
+// is /v1/logs unless the URL has one, and where it ends in /v1/logs the other
+// signals' paths stand in its place; any other path is the base to which
+// /v1/traces and /v1/metrics are added. Headers come from
+// OTEL_EXPORTER_OTLP_HEADERS, then OTEL_EXPORTER_OTLP_LOGS_HEADERS (or _TRACES_,
+// _METRICS_), then header.NAME=value in the query, the
 // later winning; a user in the URL becomes basic authorization. The caller
 // takes its own parameters out first; unknown ones are an error. Errors never
 // hold a header's value.
-func Parse(rawURL string, getenv func(string) string) (Config, error) {
+func Parse(rawURL string, signal telemetry.Signal, getenv func(string) string) (Config, error) {
 	const usage = "(write otlp+http://host:4318 or otlp+https://host)"
-	c := Config{Header: destination.Headers{}}
+	c := Config{Signal: signal, Header: destination.Headers{}}
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		var wrapped *url.Error
@@ -39,19 +44,29 @@ func Parse(rawURL string, getenv func(string) string) (Config, error) {
 	if u.Hostname() == "" {
 		return c, fmt.Errorf("read OTLP destination: the host is missing %s", usage)
 	}
-	path := u.Path
-	if path == "" || path == "/" {
-		path = "/v1/logs"
-	}
-	c.URL = &url.URL{Scheme: scheme, Host: u.Host, Path: path}
+	c.URL = &url.URL{Scheme: scheme, Host: u.Host, Path: pathOf(u.Path, signal)}
 	if err := c.headers(u, getenv); err != nil {
 		return c, fmt.Errorf("read OTLP destination %s: %w", c.URL.Host, err)
 	}
 	return c, nil
 }
 
+// pathOf is the signal's path where the logs' one, or the base, is given.
+func pathOf(given string, signal telemetry.Signal) string {
+	const logs = "/v1/logs"
+	base, standard := strings.CutSuffix(strings.TrimSuffix(given, "/"), logs)
+	switch {
+	case signal != telemetry.Logs:
+		return base + "/v1/" + string(signal)
+	case standard || base == "":
+		return base + logs
+	}
+	return given
+}
+
 func (c *Config) headers(u *url.URL, getenv func(string) string) error {
-	for _, variable := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"} {
+	for _, variable := range []string{"OTEL_EXPORTER_OTLP_HEADERS",
+		"OTEL_EXPORTER_OTLP_" + strings.ToUpper(string(c.Signal)) + "_HEADERS"} {
 		if err := c.list(getenv(variable)); err != nil {
 			return fmt.Errorf("%s: %w", variable, err)
 		}

@@ -36,7 +36,7 @@ func environment(pairs ...string) func(string) string {
 
 func dial(t *testing.T, rawURL string, env ...string) *Client {
 	t.Helper()
-	c, err := Parse(rawURL, environment(env...))
+	c, err := Parse(rawURL, telemetry.Logs, environment(env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestParse(t *testing.T) {
 		"otlp+https://h/otlp/a%20": "https://h/otlp/a%20",
 		"otlp+https://u:p@h":       "https://h/v1/logs",
 	} {
-		c, err := Parse(url, environment())
+		c, err := Parse(url, telemetry.Logs, environment())
 		if err != nil || c.URL.String() != want {
 			t.Errorf("%s: %v, %v", url, c.URL, err)
 		}
@@ -194,7 +194,7 @@ func TestParse(t *testing.T) {
 		{"otlp+http://h", "a=secret%zz", "entry 1"},
 		{"otlp+http://h", "=secret", "entry 1: that is no header's name"},
 	} {
-		_, err := Parse(tt.url, environment("OTEL_EXPORTER_OTLP_HEADERS="+tt.headers))
+		_, err := Parse(tt.url, telemetry.Logs, environment("OTEL_EXPORTER_OTLP_HEADERS="+tt.headers))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q in it", tt.url, err, tt.want)
 		}

@@ -131,14 +131,29 @@ func (p *Pool) Open(name Name, now time.Time) *Chunk { return &Chunk{Opened: now
 // Append encodes one record into the chunk and gives its encoded size in bytes.
 // It survives the process after the next Commit.
 func (c *Chunk) Append(enc wire.Encoder, l *telemetry.Log) int {
-	want := len(l.Body) + pageSlack
+	last := c.room(len(l.Body))
+	return c.grew(last, enc.AppendLog(last.bytes, l), 1)
+}
+
+// AppendExport does the same with all records of an export.
+func (c *Chunk) AppendExport(enc wire.ExportEncoder, x *telemetry.Export) int {
+	last := c.room(len(x.Body))
+	return c.grew(last, enc.AppendExport(last.bytes, x), x.Records)
+}
+
+// room gives the page for a record of about so many bytes.
+func (c *Chunk) room(body int) *page {
+	want := body + pageSlack
 	if n := len(c.pages); n == 0 ||
 		cap(c.pages[n-1].bytes)-len(c.pages[n-1].bytes) < min(want, pageBytes-headBytes) {
 		c.pages = append(c.pages, c.pool.page(c, want))
 	}
-	last := &c.pages[len(c.pages)-1]
+	return &c.pages[len(c.pages)-1]
+}
+
+// grew takes what the last page has become by the bytes of some records.
+func (c *Chunk) grew(last *page, grown []byte, records int) int {
 	before := len(last.bytes)
-	grown := enc.AppendLog(last.bytes, l)
 	size := len(grown) - before
 	if last.run != nil && len(grown) > cap(last.bytes) { // it has outgrown the page and moved to the heap
 		last.written = len(last.run)
@@ -147,12 +162,12 @@ func (c *Chunk) Append(enc wire.Encoder, l *telemetry.Log) int {
 		grown = append(last.bytes, grown[before:]...)
 	}
 	last.bytes = grown
-	last.records++
+	last.records += records
 	// An encoder may write more than it leaves, where it guesses lengths or takes
 	// back what it began: hardly more than the record again.
 	last.written = max(last.written, headBytes+len(grown)+size+512)
 	c.Size += size
-	c.Records++
+	c.Records += records
 	return size
 }
 
