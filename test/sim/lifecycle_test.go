@@ -267,11 +267,12 @@ func (l *life) judgeHold(i int, at, read, runtimeDone, deadline time.Time, done 
 	if held > set.hold+slack {
 		l.w.problem("next was called %v after the edge heard that the runtime is done; it may hold for %v", held, set.hold)
 	}
-	patient := at.Sub(runtimeDone) < set.hold-slack && l.plan.trouble.skew == 0 || held < set.hold/4-slack
+	full := set.hold - slack // the edge keeps some of the hold for the call itself
+	patient := at.Sub(runtimeDone) < full-slack && l.plan.trouble.skew == 0 || held < set.hold/4-slack
 	if patient && at.Before(deadline.Add(-110*time.Millisecond)) {
 		l.judgeLeft(i, told)
 	}
-	if held < set.hold || set.hold == 0 {
+	if held < full || set.hold == 0 {
 		return
 	}
 	if l.answeredSince(l.longHold) {
