@@ -58,11 +58,18 @@ func openFile(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) 
 }
 
 func openOTLP(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
-	config, err := otlp.Parse(backendURL(u), c.Getenv)
+	signal := lane.signal
+	if signal == "" {
+		signal = telemetry.Logs
+	}
+	config, err := otlp.Parse(backendURL(u), string(signal), c.Getenv)
 	if err != nil {
 		return nil, err
 	}
 	lane.encoder = wire.OTLPLogs(res)
+	if lane.signal != "" {
+		lane.encoder = wire.OTLPExports{}
+	}
 	return otlp.New(config), nil
 }
 

@@ -43,6 +43,9 @@ type Config struct {
 	Strategy     flush.Strategy
 	MaxHold      time.Duration // of an invocation, after the runtime is done
 
+	Listen  []listenAt // local listeners
+	Forward string     // routes of vendors' agents
+
 	TelemetryAPI      string // telemetry or logs
 	OldLogs           bool   // the Logs API as AWS's sample asks for it, without platform.runtimeDone
 	TelemetryPort     int

@@ -28,6 +28,7 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
+		Listen:      []listenAt{{name: "otlp"}, {name: "handoff"}},
 		SelfMetrics: true, SpoolDir: "/tmp/slipstream",
 		Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,
 		TelemetryAPI: "telemetry", TelemetryMaxItems: 10_000,
@@ -191,7 +192,7 @@ func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}
-		_, _, err := openDestination(&c, raw, &telemetry.Resource{})
+		_, _, err := openDestination(&c, raw, "", &telemetry.Resource{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", raw, err, want)
 		}
@@ -228,7 +229,7 @@ func TestOpenDestination(t *testing.T) {
 		},
 	}
 	for raw, want := range tests {
-		lane, to, err := openDestination(&c, raw, &telemetry.Resource{EnvironmentID: "e"})
+		lane, to, err := openDestination(&c, raw, "", &telemetry.Resource{EnvironmentID: "e"})
 		if err != nil || to == nil {
 			t.Fatalf("%s: %v", raw, err)
 		}

@@ -48,7 +48,8 @@ type option struct{ name, where, value, doc string }
 // header.NAME.
 var options = []option{
 	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`; `firehose` has none."},
-	{"types", "all", "everything", "Only these: `platform`, `function`, `extension`, separated by commas."},
+	{"types", "all", "everything", "Only these: `platform`, `function`, `extension`, and what the " +
+		"local listeners take: `logs`, `traces`, `metrics`; separated by commas."},
 	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
 	{"batch_invokes", "all", "SLIPSTREAM_BATCH_INVOKES", "Invocations that close a batch; 0 for off."},
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
@@ -71,14 +72,19 @@ var options = []option{
 // continuousAge is how long the continuous strategy collects before it sends.
 const continuousAge = time.Second
 
-// openDestination makes what one URL describes. The laneConfig's name is good
-// for messages, also with an error.
-func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig, destination.Destination, error) {
+// openDestination makes what one URL describes, for exports of one signal or,
+// without signal, for everything that has no lane of its own. The laneConfig's
+// name is good for messages, also with an error.
+func openDestination(c *Config, raw string, signal telemetry.Signal, res *telemetry.Resource) (
+	laneConfig, destination.Destination, error) {
 	lane := laneConfig{
-		name: publicName(raw), hash: buffer.LaneHash(raw),
+		name: publicName(raw), signal: signal, hash: buffer.LaneHash(raw),
 		encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
 		retryInterval: c.RetryInterval, pushers: c.pushers(), hold: c.MaxHold, random: c.Outside.Random,
 		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+	}
+	if signal != "" {
+		lane.name, lane.hash = lane.name+" "+string(signal), buffer.LaneHash(raw+" "+string(signal))
 	}
 	if c.Strategy == flush.Continuous {
 		lane.limits.Age = min(lane.limits.Age, continuousAge)
@@ -99,7 +105,7 @@ func openDestination(c *Config, raw string, res *telemetry.Resource) (laneConfig
 	}
 	lane.native = !slices.Contains([]string{"telemetry", "edgedelta"}, u.Query().Get("format"))
 	lane.reencode = func(res *telemetry.Resource) wire.Encoder {
-		var other laneConfig
+		other := laneConfig{signal: signal}
 		if to, err := found.open(u, c, res, &other); err == nil {
 			_ = to.Close() // it has done nothing
 		}
@@ -123,7 +129,7 @@ func openFallback(raw string, c *Config, res *telemetry.Resource, lane *laneConf
 	if strings.Contains(raw, "fallback=") {
 		return fmt.Errorf("option fallback=%s: it cannot have a fallback itself", publicName(raw))
 	}
-	other, to, err := openDestination(c, raw, res)
+	other, to, err := openDestination(c, raw, lane.signal, res)
 	if err != nil {
 		return fmt.Errorf("option fallback=%s: %w", publicName(raw), err)
 	}
@@ -278,8 +284,8 @@ func laneOptions(q url.Values, lane *laneConfig) error {
 	}
 	lane.types = fields(q.Get("types"))
 	for _, t := range lane.types {
-		if !slices.Contains(logTypes, t) {
-			return fmt.Errorf("option types: unknown type %q (use platform, function, extension)", t)
+		if !slices.Contains(logTypes, t) && !slices.Contains(signals, telemetry.Signal(t)) {
+			return fmt.Errorf("option types: unknown type %q (use platform, function, extension, logs, traces, metrics)", t)
 		}
 	}
 	return nil
@@ -288,6 +294,9 @@ func laneOptions(q url.Values, lane *laneConfig) error {
 // wants tells whether the lane takes records of an event type: the user and the
 // format, if it has no place for some, decide.
 func (c *laneConfig) wants(eventType string) bool {
+	if c.signal != "" {
+		return false
+	}
 	if format, ok := c.encoder.(interface{ Wants(eventType string) bool }); ok && !format.Wants(eventType) {
 		return false
 	}
@@ -296,6 +305,28 @@ func (c *laneConfig) wants(eventType string) bool {
 	}
 	kind, _, _ := strings.Cut(eventType, ".")
 	return slices.Contains(c.types, kind)
+}
+
+// signals are those that the local listeners take, in the order of their lanes.
+var signals = []telemetry.Signal{telemetry.Logs, telemetry.Traces, telemetry.Metrics}
+
+// ownLanes are the signals that need a lane of their own, because they go to
+// another path than logs do.
+func ownLanes(raw string) []telemetry.Signal {
+	if strings.HasPrefix(raw, "otlp+") {
+		return signals
+	}
+	return nil
+}
+
+// exports gives the encoder of a lane that takes exports of the signal, nil for
+// one that does not.
+func (c *laneConfig) exports(signal telemetry.Signal) wire.ExportEncoder {
+	if len(c.types) > 0 && !slices.Contains(c.types, string(signal)) || c.signal != "" && c.signal != signal {
+		return nil
+	}
+	enc, _ := c.encoder.(wire.ExportEncoder)
+	return enc
 }
 
 // lineEncoder is the encoder of every destination that takes lines.

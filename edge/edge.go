@@ -183,20 +183,63 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			errs = append(errs, fmt.Errorf("open destination %s: it is there twice; the second is left out", publicName(raw)))
 			continue
 		}
-		c, to, err := openDestination(&e.config, raw, res)
+		main, err := e.openLane(raw, "", res, sealer)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("open destination %s: %w", c.name, err))
+			errs = append(errs, fmt.Errorf("open destination %s: %w", publicName(raw), err))
 			continue
 		}
-		l := newLane(c, to, e.pool, sealer)
-		l.clock = e.clock
-		l.changed, l.waiting = e.changed, e.frozen
-		e.lanes = append(e.lanes, l)
+		if !e.config.collects() {
+			continue
+		}
+		for _, signal := range ownLanes(raw) {
+			l, err := e.openLane(raw, signal, res, sealer)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("open destination %s for %s: %w", publicName(raw), signal, err))
+				continue
+			}
+			l.sequence = main.sequence
+		}
 	}
-	for _, l := range e.lanes {
-		l.bufferBytes = e.config.BufferBytes / len(e.lanes)
-	}
+	e.divide()
 	return errs
+}
+
+// openLane makes one lane and adds it to the others.
+func (e *edge) openLane(raw string, signal telemetry.Signal, res *telemetry.Resource, sealer *buffer.Sealer) (
+	*lane, error) {
+	c, to, err := openDestination(&e.config, raw, signal, res)
+	if err != nil {
+		return nil, err
+	}
+	l := newLane(c, to, e.pool, sealer)
+	l.clock = e.clock
+	l.changed, l.waiting = e.changed, e.frozen
+	e.lanes = append(e.lanes, l)
+	return l, nil
+}
+
+// divide gives each destination the same share of the memory; of that, lanes of
+// single signals get an eighth each.
+func (e *edge) divide() {
+	whole := 0
+	for _, l := range e.lanes {
+		if l.signal == "" {
+			whole++
+		}
+	}
+	if whole == 0 {
+		return
+	}
+	share, eighths := e.config.BufferBytes/whole, 8
+	for _, l := range slices.Backward(e.lanes) { // a destination's own lane stands before those of its signals
+		if l.signal != "" {
+			l.bufferBytes = share / 8
+			eighths--
+			continue
+		}
+		l.bufferBytes = share / 8 * eighths
+		eighths = 8
+	}
 }
 
 // subscribe opens the receiver and asks the platform to send to it.

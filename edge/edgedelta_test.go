@@ -138,7 +138,7 @@ func TestEdgeDeltaRequest(t *testing.T) {
 		t.Fatal(errs)
 	}
 	res := &telemetry.Resource{FunctionName: "shop", FunctionVersion: "3", AccountID: "1", Region: "eu-west-1"}
-	lane, to, err := openDestination(&c, c.Destinations[0], res)
+	lane, to, err := openDestination(&c, c.Destinations[0], "", res)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"slipstream/destination"
@@ -18,8 +19,9 @@ import (
 
 // laneConfig is what a destination's URL says, beside the destination itself.
 type laneConfig struct {
-	name          string // for messages: the URL without query and secrets
-	hash          uint64 // of the URL: what this lane is called in the arena and the spool
+	name          string           // for messages: the URL without query and secrets
+	signal        telemetry.Signal // only exports of this one; empty for logs, and exports where the format has a place
+	hash          uint64           // of the URL: what this lane is called in the arena and the spool
 	encoder       wire.Encoder
 	encoding      string   // compression
 	types         []string // event types' first words that it wants; nil for all
@@ -62,10 +64,11 @@ type lane struct {
 	mu       sync.Mutex
 	batching flush.Batching
 	breaker  flush.Breaker
-	open     *buffer.Chunk // nil: no record yet
-	queue    []*closed     // the oldest first
-	held     int           // memory of everything in the queue, bytes
-	sequence uint64
+	open     *buffer.Chunk  // nil: no record yet
+	queue    []*closed      // the oldest first
+	held     int            // memory of everything in the queue, bytes
+	sequence *atomic.Uint64 // of the last batch; lanes to one destination share it
+	number   uint64         // of the open batch
 	count    count
 	hurry    time.Time // not zero: SHUTDOWN, everything must be out by then
 	waiting  bool      // nothing is sent yet: the environment has no identity before its restore
@@ -98,8 +101,8 @@ func (c *closed) ready() bool { return !c.busy && (c.batch.Body != nil || c.stor
 func newLane(c laneConfig, to destination.Destination, pool *buffer.Pool, sealer *buffer.Sealer) *lane {
 	return &lane{
 		laneConfig: c, to: to, pool: pool, sealer: sealer, batching: flush.New(c.limits),
-		breaker: flush.NewBreaker(c.pushers),
-		wake:    make(chan struct{}, 1), room: make(chan struct{}, 1), drained: make(chan struct{}),
+		breaker: flush.NewBreaker(c.pushers), sequence: new(atomic.Uint64),
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), drained: make(chan struct{}),
 		count: count{dropped: map[string]int{}},
 	}
 }
@@ -126,6 +129,20 @@ func (l *lane) append(log *telemetry.Log, now time.Time) {
 	}
 }
 
+// appendExport takes all records of an export.
+func (l *lane) appendExport(enc wire.ExportEncoder, x *telemetry.Export, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.begin(now)
+	}
+	size := l.open.AppendExport(enc, x)
+	l.count.received += x.Records
+	if l.batching.Appended(now, size) || l.open.Held() > l.bufferBytes/2 {
+		l.seal(now)
+	}
+}
+
 // begin opens a batch. What comes before a snapshot stays out of the arena: its
 // name there would be that of every environment that is made of it. The caller
 // holds l.mu.
@@ -134,8 +151,8 @@ func (l *lane) begin(now time.Time) {
 	if l.waiting {
 		pool = &buffer.Pool{}
 	}
-	l.sequence++
-	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.sequence},
+	l.number = l.sequence.Add(1)
+	l.open = pool.Open(buffer.Name{Lane: l.hash, Environment: l.environment, Sequence: l.number},
 		l.clock.stamp(now))
 	l.open.Limit = l.limits.Bytes
 	signal(l.wake) // its age begins to count
@@ -174,9 +191,9 @@ func (l *lane) seal(now time.Time) {
 	stamp := l.clock.stamp(now)
 	l.open.Close(stamp)
 	c := &closed{chunk: l.open, held: l.open.Held(), batch: destination.Batch{
-		ID:          batchID(l.environment, l.sequence),
+		ID:          batchID(l.environment, l.number),
 		Environment: l.environment,
-		Sequence:    l.sequence,
+		Sequence:    l.number,
 		Opened:      l.open.Opened,
 		Sealed:      stamp,
 		Records:     l.open.Records,

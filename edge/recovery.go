@@ -88,8 +88,7 @@ func (l *lane) rebuild(left *buffer.Leftover, now time.Time) (*destination.Batch
 		b.Sealed = now
 	}
 	if left.Missing > 0 {
-		l.sequence++
-		b.Environment, b.Sequence = l.environment, l.sequence
+		b.Environment, b.Sequence = l.environment, l.sequence.Add(1)
 	}
 	b.ID = batchID(b.Environment, b.Sequence)
 	if left.Chunk == nil {

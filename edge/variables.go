@@ -78,6 +78,12 @@ var variables = []variable{
 		"SLIPSTREAM_FLUSH `end` and `adaptive` at most half of SLIPSTREAM_MAX_HOLD_MS, because an invocation that is " +
 		"held waits for it.",
 		millisVar(25, 30_000, func(c *Config) *time.Duration { return &c.TelemetryTimeout })},
+	{"SLIPSTREAM_LISTEN", standardListen, "What to take from the function itself, separated by commas: " +
+		listenersDoc() + ". `all` are all of them, `none` is none; `name=address` moves one to another loopback " +
+		"address. A port that is taken is a warning.", setListen},
+	{"SLIPSTREAM_FORWARD", "", "Requests of vendors' agents that are taken on the port of `otlp`, answered at once " +
+		"and sent later, unread: `/path=https://collector.{region}.example.com`, separated by commas. `{region}` is " +
+		"the function's.", textVar(func(c *Config) *string { return &c.Forward })},
 	{"SLIPSTREAM_SPOOL_DIR", "/tmp/slipstream", "The folder for what is not delivered yet: it outlives the extension's " +
 		"process, not the environment. `none` keeps everything in memory.", setSpoolDir},
 	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 " +
@@ -143,12 +149,28 @@ var variables = []variable{
 		"read at each send.", nil},
 	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL", "", "Other " +
 		"servers for single services, or for all; S3 buckets are addressed by path there.", nil},
-	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`: `name=value` " +
+	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`, and the same for TRACES and METRICS: `name=value` " +
 		"pairs, separated by commas, percent-encoded.", nil},
 	{"OTEL_SERVICE_NAME", "", "The resource's `service.name`; the function's name unless set.",
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +
 		"percent-encoded, at most 64.", setAttributes},
+}
+
+// listenersDoc describes the local listeners for the reference.
+func listenersDoc() string {
+	var b strings.Builder
+	for i, l := range localListeners {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString("`" + l.name + "`")
+		if l.port != "" {
+			b.WriteString(" (" + l.port + ")")
+		}
+		b.WriteString(", " + l.doc)
+	}
+	return b.String()
 }
 
 func setSpoolDir(c *Config, text string) error {

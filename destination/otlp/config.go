@@ -7,13 +7,12 @@ import (
 	"strings"
 
 	"slipstream/destination"
-	"slipstream/telemetry"
 )
 
 // Config says where to post and with which headers.
 type Config struct {
-	Signal telemetry.Signal
-	URL    *url.URL         // http or https, with the path, without user and query
+	Signal string   // logs, traces or metrics
+	URL    *url.URL // http or https, with the path, without user and query
 	Header destination.Headers
 }
 
@@ -26,7 +25,7 @@ type Config struct {
 // later winning; a user in the URL becomes basic authorization. The caller
 // takes its own parameters out first; unknown ones are an error. Errors never
 // hold a header's value.
-func Parse(rawURL string, signal telemetry.Signal, getenv func(string) string) (Config, error) {
+func Parse(rawURL string, signal string, getenv func(string) string) (Config, error) {
 	const usage = "(write otlp+http://host:4318 or otlp+https://host)"
 	c := Config{Signal: signal, Header: destination.Headers{}}
 	u, err := url.Parse(rawURL)
@@ -52,12 +51,12 @@ func Parse(rawURL string, signal telemetry.Signal, getenv func(string) string) (
 }
 
 // pathOf is the signal's path where the logs' one, or the base, is given.
-func pathOf(given string, signal telemetry.Signal) string {
+func pathOf(given string, signal string) string {
 	const logs = "/v1/logs"
 	base, standard := strings.CutSuffix(strings.TrimSuffix(given, "/"), logs)
 	switch {
-	case signal != telemetry.Logs:
-		return base + "/v1/" + string(signal)
+	case signal != "logs":
+		return base + "/v1/" + signal
 	case standard || base == "":
 		return base + logs
 	}
@@ -66,7 +65,7 @@ func pathOf(given string, signal telemetry.Signal) string {
 
 func (c *Config) headers(u *url.URL, getenv func(string) string) error {
 	for _, variable := range []string{"OTEL_EXPORTER_OTLP_HEADERS",
-		"OTEL_EXPORTER_OTLP_" + strings.ToUpper(string(c.Signal)) + "_HEADERS"} {
+		"OTEL_EXPORTER_OTLP_" + strings.ToUpper(c.Signal) + "_HEADERS"} {
 		if err := c.list(getenv(variable)); err != nil {
 			return fmt.Errorf("%s: %w", variable, err)
 		}

@@ -39,7 +39,7 @@ func (c *Client) Close() error { return c.http.Close() }
 func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
 	resp, err := c.http.Post(ctx, c.config.URL, c.config.Header, b)
 	if err != nil {
-		return destination.NoAnswer("post "+string(c.config.Signal), c.target(), err)
+		return destination.NoAnswer("post "+c.config.Signal, c.target(), err)
 	}
 	if resp.Status/100 == 2 && !isHTML(resp) {
 		return c.taken(resp, b.Records)
@@ -68,7 +68,7 @@ func (c *Client) refused(resp *destination.Response) error {
 	if message := destination.Excerpt(errorMessage(resp), c.secrets...); message != "" {
 		text += ": " + message
 	}
-	e := &destination.Error{Op: "post "+string(c.config.Signal), Target: c.target(), Status: resp.Status, Err: errors.New(text)}
+	e := &destination.Error{Op: "post " + c.config.Signal, Target: c.target(), Status: resp.Status, Err: errors.New(text)}
 	e.RetryAfter = resp.RetryAfter(time.Now())
 	switch resp.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -77,7 +77,7 @@ func (c *Client) refused(resp *destination.Response) error {
 	case http.StatusProxyAuthRequired:
 		e.Hint = "check HTTPS_PROXY: the proxy wants a credential"
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		e.Hint = "check the URL's path: the endpoint has no OTLP " + string(c.config.Signal) + " there"
+		e.Hint = "check the URL's path: the endpoint has no OTLP " + c.config.Signal + " there"
 	default:
 		switch {
 		case resp.Status/100 == 3:

@@ -36,7 +36,7 @@ func environment(pairs ...string) func(string) string {
 
 func dial(t *testing.T, rawURL string, env ...string) *Client {
 	t.Helper()
-	c, err := Parse(rawURL, telemetry.Logs, environment(env...))
+	c, err := Parse(rawURL, "logs", environment(env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,9 +175,20 @@ func TestParse(t *testing.T) {
 		"otlp+https://h/otlp/a%20": "https://h/otlp/a%20",
 		"otlp+https://u:p@h":       "https://h/v1/logs",
 	} {
-		c, err := Parse(url, telemetry.Logs, environment())
+		c, err := Parse(url, "logs", environment())
 		if err != nil || c.URL.String() != want {
 			t.Errorf("%s: %v, %v", url, c.URL, err)
+		}
+	}
+	for url, want := range map[string]string{
+		"otlp+http://h:4318":            "http://h:4318/v1/traces",
+		"otlp+https://h/v1/logs":        "https://h/v1/traces",
+		"otlp+https://h/tenant/v1/logs": "https://h/tenant/v1/traces",
+		"otlp+https://h/otlp/":          "https://h/otlp/v1/traces",
+	} {
+		c, err := Parse(url, "traces", environment("OTEL_EXPORTER_OTLP_TRACES_HEADERS=a=b"))
+		if err != nil || c.URL.String() != want || len(c.Header) != 1 {
+			t.Errorf("%s: %v, %v, %v", url, c.URL, c.Header, err)
 		}
 	}
 	for _, tt := range []struct{ url, headers, want string }{
@@ -194,7 +205,7 @@ func TestParse(t *testing.T) {
 		{"otlp+http://h", "a=secret%zz", "entry 1"},
 		{"otlp+http://h", "=secret", "entry 1: that is no header's name"},
 	} {
-		_, err := Parse(tt.url, telemetry.Logs, environment("OTEL_EXPORTER_OTLP_HEADERS="+tt.headers))
+		_, err := Parse(tt.url, "logs", environment("OTEL_EXPORTER_OTLP_HEADERS="+tt.headers))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q in it", tt.url, err, tt.want)
 		}
