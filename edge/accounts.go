@@ -69,6 +69,7 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, in := l.count, &e.intake
+	taken, unwanted, dropped := e.exports.counts()
 	return map[string]any{
 		"slipstream.destination":             l.name,
 		"slipstream.intake.records":          in.records,
@@ -76,6 +77,9 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 		"slipstream.intake.truncated":        in.truncated,
 		"slipstream.intake.refused_bytes":    in.refused,
 		"slipstream.intake.platform_dropped": in.platformDropped,
+		"slipstream.intake.exported":         taken,
+		"slipstream.intake.unwanted":         unwanted,
+		"slipstream.intake.dropped":          dropped,
 		"slipstream.records.received":        c.received,
 		"slipstream.records.recovered":       c.recovered,
 		"slipstream.records.delivered":       c.delivered,
@@ -105,6 +109,9 @@ func (e *edge) report(goesOn bool) {
 	if in.malformed > 0 || in.truncated > 0 || in.platformDropped > 0 || len(in.refused) > 0 {
 		slog.Error("telemetry lost on the way in", "malformed_events", in.malformed, "malformed_bytes", in.malformedBytes,
 			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)
+	}
+	if taken, unwanted, dropped := e.exports.counts(); len(dropped) > 0 || unwanted > 0 {
+		slog.Error("data from the function lost on the way in", "taken", taken, "unwanted", unwanted, "dropped", dropped)
 	}
 	for _, l := range e.lanes {
 		if goesOn {

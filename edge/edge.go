@@ -46,6 +46,8 @@ type edge struct {
 	arrived chan struct{} // something of interest to the end came in
 
 	registration lambda.Registration
+	exports      exports
+	collector    collector
 
 	mu      sync.Mutex // guards what a request of the platform goes through
 	decoder telemetryapi.Decoder
@@ -80,13 +82,16 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	if err := e.register(ctx); err != nil {
 		return err
 	}
-	configErrors = append(configErrors, e.openLanes(e.resource())...)
+	res := e.resource()
+	e.identify(res)
+	configErrors = append(configErrors, e.openLanes(res)...)
 	if err := e.complain(ctx, configErrors); err != nil {
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	if len(e.lanes) > 0 {
+		e.openListeners()
 		listener, err := e.subscribe(ctx)
 		if err != nil {
 			slog.Error("no telemetry will be collected", "error", err)
@@ -336,6 +341,7 @@ func (e *edge) record(log *telemetry.Log) {
 	case "platform.runtimeDone":
 		status := string(telemetryapi.Member(log.Body, "status"))
 		e.pacer.Done(log.RequestID, e.clock.place(e.now, log.Time), status != `"success"`)
+		e.collector.due.Store(true)
 		signal(e.changed)
 	case "platform.logsDropped":
 		n, _ := strconv.Atoi(string(telemetryapi.Member(log.Body, "droppedRecords")))
@@ -359,6 +365,7 @@ func (e *edge) restored(now time.Time) {
 	}
 	e.frozen = false
 	res := e.resource()
+	e.identify(res)
 	for _, l := range e.lanes {
 		l.renew(res, now)
 	}
@@ -415,6 +422,7 @@ func (e *edge) finish(end end) {
 	if len(e.lanes) > 0 && !e.deaf {
 		e.receive()
 	}
+	e.closeListeners()
 	e.mu.Lock()
 	e.over = true
 	e.now = e.clock.now()

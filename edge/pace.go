@@ -36,6 +36,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 // and has the records of one that is about to time out sent before it does.
 func (e *edge) keepPace(ctx context.Context) {
 	for {
+		e.scanHandoff(ctx)
 		d := e.decide(e.clock.now())
 		if d.Next {
 			signal(e.release)
@@ -86,6 +87,9 @@ func (e *edge) awaitChange(ctx context.Context, at time.Time) bool {
 	wait := time.Duration(math.MaxInt64)
 	if !at.IsZero() {
 		wait = min(max(e.clock.until(at), 0), look)
+	}
+	if e.collector.scan != nil {
+		wait = min(wait, look)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

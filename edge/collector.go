@@ -1,0 +1,175 @@
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"slipstream/telemetry"
+	"slipstream/wire"
+)
+
+// exports is the way in for everything that the function hands over itself. It
+// has a lock of its own: a large export does not keep the platform waiting.
+type exports struct {
+	mu         sync.Mutex
+	completion *wire.Completion
+	body       []byte // the export that is being taken, completed
+	over       bool
+	records    map[telemetry.Signal]int
+	unwanted   int
+	dropped    map[string]int // by listener and reason
+}
+
+// keptExport is the largest buffer that is kept for the next export.
+const keptExport = 1 << 20
+
+// takeExport puts an export into every lane that wants it. When it returns nil,
+// what was taken survives the process.
+func (e *edge) takeExport(x *telemetry.Export) error {
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
+	if e.exports.over {
+		return telemetry.ErrOver
+	}
+	if !e.hasRoom(x.Signal) {
+		return telemetry.ErrNoRoom
+	}
+	whole := *x
+	whole.Body = wire.CompleteExport(e.exports.body[:0], x.Signal, x.Body, e.exports.completion)
+	if e.exports.body = whole.Body; cap(whole.Body) > keptExport {
+		e.exports.body = nil
+	}
+	now, wanted := e.clock.now(), false
+	for _, l := range e.lanes {
+		if enc := l.exports(x.Signal); enc != nil {
+			l.appendExport(enc, &whole, now)
+			l.commit()
+			wanted = true
+		}
+	}
+	if e.exports.records == nil {
+		e.exports.records = map[telemetry.Signal]int{}
+	}
+	e.exports.records[x.Signal] += x.Records
+	if !wanted {
+		if e.exports.unwanted == 0 {
+			slog.Error("records dropped: no destination takes them", "signal", x.Signal, "records", x.Records)
+		}
+		e.exports.unwanted += x.Records
+	}
+	return nil
+}
+
+// hasRoom tells whether every lane that wants the signal has room. One whose
+// destination fails while others work gives up its oldest batches instead.
+func (e *edge) hasRoom(signal telemetry.Signal) bool {
+	wanting := 0
+	for _, l := range e.lanes {
+		if l.exports(signal) != nil {
+			wanting++
+		}
+	}
+	for _, l := range e.lanes {
+		if l.exports(signal) == nil {
+			continue
+		}
+		full, failing := l.full()
+		switch {
+		case !full:
+		case failing && wanting > 1:
+			l.dropOldest()
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// dropExport counts what a listener has dropped, and says so the first time.
+func (e *edge) dropExport(listener string) func(reason string, n int) {
+	return func(reason string, n int) {
+		e.exports.mu.Lock()
+		defer e.exports.mu.Unlock()
+		key := listener + "." + reason
+		if e.exports.dropped[key] == 0 {
+			slog.Error("data from the function dropped", "listener", listener, "reason", reason, "records", n)
+		}
+		if e.exports.dropped == nil {
+			e.exports.dropped = map[string]int{}
+		}
+		e.exports.dropped[key] += n
+	}
+}
+
+// identify completes exports with the resource from now on.
+func (e *edge) identify(res *telemetry.Resource) {
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
+	e.exports.completion = wire.NewCompletion(res)
+}
+
+// counts gives copies of the counters.
+func (x *exports) counts() (taken map[telemetry.Signal]int, unwanted int, dropped map[string]int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.records), x.unwanted, maps.Clone(x.dropped)
+}
+
+// collector is the local listeners that are open.
+type collector struct {
+	closers  []func(context.Context) error
+	scan     func(context.Context, time.Time) (int, error) // the hand-off's folder; nil while it is off
+	due      atomic.Bool                                   // a runtime is done: what it has left in the folder is complete
+	scanning sync.Mutex
+	scanned  time.Time
+}
+
+// closing is how long the listeners may take at SHUTDOWN to hand on what they
+// have accepted: the function is gone, so all of it is there.
+const closing = 150 * time.Millisecond
+
+// closeListeners takes what the function has left behind, and then no more.
+func (e *edge) closeListeners() {
+	e.mu.Lock()
+	until := e.clock.until(e.ending.SendUntil())
+	e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), max(min(closing, until/2), 0))
+	defer cancel()
+	e.collector.due.Store(true)
+	e.scanHandoff(ctx)
+	var all sync.WaitGroup
+	for _, closer := range e.collector.closers {
+		all.Go(func() {
+			if err := closer(ctx); err != nil {
+				slog.Warn("close a local listener", "error", err)
+			}
+		})
+	}
+	all.Wait()
+	e.exports.mu.Lock()
+	e.exports.over = true
+	e.exports.mu.Unlock()
+}
+
+// scanHandoff takes the files that wait, when a runtime is done and else once in
+// a while.
+func (e *edge) scanHandoff(ctx context.Context) {
+	c := &e.collector
+	if c.scan == nil {
+		return
+	}
+	c.scanning.Lock()
+	defer c.scanning.Unlock()
+	now := e.clock.now()
+	if !c.due.Swap(false) && now.Sub(c.scanned) < look {
+		return
+	}
+	c.scanned = now
+	if _, err := c.scan(ctx, e.clock.stamp(now)); err != nil && ctx.Err() == nil {
+		slog.Debug("read the hand-off's folder", "cause", err)
+	}
+}
