@@ -35,6 +35,8 @@ var layers = []row{
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
+	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
+		tests: []string{otel, protobuf, wavefrontSDK}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -104,6 +106,7 @@ const (
 	otel           = "go.opentelemetry.io/"
 	protobuf       = "google.golang.org/protobuf"
 	testscript     = "github.com/rogpeppe/go-internal"
+	wavefrontSDK   = "github.com/wavefronthq/wavefront-sdk-go"
 	goCmp          = "github.com/google/go-cmp"
 	goleak         = "go.uber.org/goleak"
 )

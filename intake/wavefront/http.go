@@ -1,0 +1,308 @@
+package wavefront
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"slipstream/telemetry"
+)
+
+const (
+	maxBody    = 16 << 20 // of a request, decompressed: the proxy's limit
+	maxHeaders = 16 << 10
+	eventPath  = "/api/v2/event"
+)
+
+// methods are those that HTTP connections begin with.
+var methods = []string{"GET /", "POST /", "PUT /", "HEAD /", "OPTIONS /", "PATCH /", "DELETE /", "TRACE /"}
+
+// speaksHTTP tells whether a connection that begins like this is HTTP; more
+// tells that this is not yet known. The proxy looks at two bytes only and so
+// takes a metric HEap.used for one of HTTP's HEAD.
+func speaksHTTP(head []byte) (is, more bool) {
+	for _, m := range methods {
+		if len(head) < len(m) && strings.HasPrefix(m, asString(head)) {
+			more = true
+		}
+		if len(head) >= len(m) && asString(head[:len(m)]) == m {
+			return true, false
+		}
+	}
+	return false, more
+}
+
+func (s *Server) newHTTP() *http.Server {
+	return &http.Server{
+		Handler:           http.HandlerFunc(s.answer),
+		MaxHeaderBytes:    maxHeaders,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       s.options.Idle,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+}
+
+// answer takes one request. The path does not matter but for events: the proxy
+// looks at the query only.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "lines are taken by POST", http.StatusMethodNotAllowed)
+		return
+	}
+	f, ok := formatOf(r)
+	if !ok {
+		s.options.Drop(reasonLogsNotServed, 1)
+		http.Error(w, "logs are not taken here: use OTLP", http.StatusForbidden)
+		return
+	}
+	if r.ContentLength > maxBody {
+		s.options.Drop(reasonTooLarge, 1)
+		http.Error(w, "the body is over 16 MiB", http.StatusRequestEntityTooLarge)
+		return
+	}
+	b := s.batches.Get().(*batch)
+	defer s.batches.Put(b)
+	b.parser.now = s.options.Now()
+	body, err := b.open(r)
+	if err == nil && strings.HasPrefix(r.URL.Path, eventPath) {
+		err = b.takeEvents(body)
+	} else if err == nil {
+		err = b.takeBody(body, f, s.closing)
+	}
+	if err == nil {
+		err = b.flush(s.closing, false)
+	}
+	b.input.reset()
+	s.status(w, b, err)
+}
+
+var errTooLarge = errors.New("the body is over 16 MiB")
+
+// status answers; what is left of a request that failed is forgotten: its
+// sender still has it.
+func (s *Server) status(w http.ResponseWriter, b *batch, err error) {
+	if err == nil {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	b.points.Reset()
+	b.spans, b.logs = section{records: b.spans.records[:0]}, section{records: b.logs.records[:0]}
+	switch {
+	case errors.Is(err, telemetry.ErrNoRoom), errors.Is(err, telemetry.ErrOver):
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case errors.Is(err, errTooLarge):
+		s.options.Drop(reasonTooLarge, 1)
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+	default:
+		s.options.Drop(reasonMalformed, 1)
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+// formatOf reads the query's f or format; ok is false for logs.
+func formatOf(r *http.Request) (format, bool) {
+	if r.URL.RawQuery == "" {
+		return detect, true
+	}
+	q := r.URL.Query()
+	name := q.Get("f")
+	if name == "" {
+		name = q.Get("format")
+	}
+	switch name {
+	case "wavefront", "graphite_v2":
+		return metrics, true
+	case "histogram":
+		return histograms, true
+	case "trace":
+		return traces, true
+	case "spanLogs":
+		return spanLogs, true
+	}
+	return detect, !strings.HasPrefix(name, "logs_json")
+}
+
+// bodyReader reads a request's body, at most maxBody of it.
+type bodyReader struct {
+	source io.Reader
+	raw    bufio.Reader // of the body as it is sent
+	unzip  *gzip.Reader
+	left   int
+}
+
+func (r *bodyReader) Read(p []byte) (int, error) {
+	n, err := r.source.Read(p)
+	if r.left -= n; r.left < 0 {
+		return n, errTooLarge
+	}
+	return n, err
+}
+
+// open prepares to read the body. Wavefront's Go SDK says gzip of events that
+// are not: what does not begin like gzip is taken as it is.
+func (b *batch) open(r *http.Request) (io.Reader, error) {
+	body := &b.reader
+	body.raw.Reset(r.Body)
+	body.source, body.left = &body.raw, maxBody
+	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
+	case "", "identity":
+		return body, nil
+	case "gzip", "x-gzip":
+		if magic, err := body.raw.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
+			return body, nil
+		}
+	default:
+		return nil, fmt.Errorf("the body's encoding %q is not known: use gzip or none", encoding)
+	}
+	if body.unzip == nil {
+		body.unzip = new(gzip.Reader)
+	}
+	if err := body.unzip.Reset(&body.raw); err != nil {
+		return nil, fmt.Errorf("decompress the body: %w", err)
+	}
+	body.source = body.unzip
+	return body, nil
+}
+
+// takeBody takes a body's lines. A last one needs no end.
+func (b *batch) takeBody(body io.Reader, f format, closing <-chan struct{}) error {
+	for {
+		err := b.input.fill(body)
+		for {
+			line, tooLarge, ok := b.input.next()
+			if tooLarge {
+				b.drop(reasonTooLarge)
+				continue
+			}
+			if !ok {
+				break
+			}
+			b.line(line, f)
+			if b.full() {
+				if err := b.flush(closing, false); err != nil {
+					return err
+				}
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			b.line(b.input.rest(), f)
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the body: %w", err)
+		}
+	}
+}
+
+// takeEvents takes the body of POST /api/v2/event: one event in JSON, or lines.
+func (b *batch) takeEvents(body io.Reader) error {
+	l := &b.input
+	for {
+		err := l.fill(body)
+		if l.to > maxLine {
+			return errTooLarge
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("read the body: %w", err)
+		}
+	}
+	whole := trim(l.buffer[:l.to])
+	if len(whole) > 0 && whole[0] == '{' {
+		reason := reasonNotUTF8
+		switch {
+		case b.parser.minute:
+			reason = reasonNotOnPort
+		case utf8.Valid(whole):
+			reason = b.parser.eventJSON(whole)
+		}
+		if reason != "" {
+			b.drop(reason)
+		}
+		return nil
+	}
+	for {
+		line, _, ok := l.next()
+		if !ok {
+			b.line(l.rest(), detect)
+			return nil
+		}
+		b.line(line, detect)
+	}
+}
+
+// handoff is the listener of the HTTP server: connections come from serve.
+type handoff struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	addr   net.Addr
+}
+
+func (h *handoff) pass(c net.Conn) bool {
+	select {
+	case h.conns <- c:
+		return true
+	case <-h.closed:
+		return false
+	}
+}
+
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+func (h *handoff) Addr() net.Addr { return h.addr }
+
+// prefixed is a connection of which the first bytes have been read.
+type prefixed struct {
+	net.Conn
+	server *Server
+	head   []byte
+	once   sync.Once
+}
+
+func (p *prefixed) Read(to []byte) (int, error) {
+	if len(p.head) > 0 {
+		n := copy(to, p.head)
+		p.head = p.head[n:]
+		return n, nil
+	}
+	return p.Conn.Read(to)
+}
+
+func (p *prefixed) Close() error {
+	p.once.Do(p.server.left)
+	return p.Conn.Close()
+}
+
+// left counts an HTTP connection out.
+func (s *Server) left() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count--
+}

@@ -1,0 +1,151 @@
+package wavefront
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// firstBuffer is what a connection reads into at first; it grows up to a line's
+// limit.
+const firstBuffer = 4 << 10
+
+// lines cuts what is read into lines.
+type lines struct {
+	buffer   []byte
+	from, to int  // what is there and not yet given
+	scanned  int  // up to here there is no end of a line
+	skipping bool // what is there belongs to a line that is too large
+	full     bool // the last read filled the buffer
+}
+
+// fill reads once. The buffer grows when a read fills it: more is coming.
+func (l *lines) fill(r io.Reader) error {
+	if l.from > 0 {
+		l.to = copy(l.buffer, l.buffer[l.from:l.to])
+		l.scanned -= l.from
+		l.from = 0
+	}
+	if (l.full || l.to == len(l.buffer)) && len(l.buffer) <= maxHistogram {
+		size := min(max(2*len(l.buffer), firstBuffer), maxHistogram+1)
+		bigger := make([]byte, size)
+		copy(bigger, l.buffer[:l.to])
+		l.buffer = bigger
+	}
+	n, err := r.Read(l.buffer[l.to:])
+	l.to += n
+	l.full = l.to == len(l.buffer)
+	return err
+}
+
+// reset forgets everything but the buffer.
+func (l *lines) reset() { *l = lines{buffer: l.buffer} }
+
+// next gives the next line without its end. tooLarge tells, once, of one that
+// is over every limit; nothing of it is given.
+func (l *lines) next() (line []byte, tooLarge, ok bool) {
+	for {
+		i := bytes.IndexByte(l.buffer[l.scanned:l.to], '\n')
+		if i < 0 {
+			l.scanned = l.to
+			if l.skipping {
+				l.from = l.to
+				return nil, false, false
+			}
+			if l.to-l.from > limit(l.buffer[l.from:l.to]) {
+				l.skipping, l.from = true, l.to
+				return nil, true, true
+			}
+			return nil, false, false
+		}
+		line = l.buffer[l.from : l.scanned+i]
+		l.scanned += i + 1
+		l.from = l.scanned
+		if !l.skipping {
+			return line, false, true
+		}
+		l.skipping = false
+	}
+}
+
+// rest is what stands behind the last end of a line, if anything.
+func (l *lines) rest() []byte {
+	if l.skipping {
+		return nil
+	}
+	return trim(l.buffer[l.from:l.to])
+}
+
+// serve reads a connection to its end.
+func (s *Server) serve(c net.Conn) {
+	left := false
+	defer func() {
+		s.remove(c, left)
+		if !left {
+			_ = c.Close()
+		}
+	}()
+	var l lines
+	var err error
+	for more := true; more && err == nil; {
+		err = s.read(c, &l)
+		var http bool
+		if http, more = speaksHTTP(l.buffer[:l.to]); http {
+			_ = c.SetReadDeadline(time.Time{})
+			left = s.handoff.pass(&prefixed{Conn: c, server: s, head: l.buffer[:l.to]})
+			return
+		}
+	}
+	for {
+		s.take(&l, c)
+		if err != nil {
+			break
+		}
+		err = s.read(c, &l)
+	}
+	if len(l.rest()) > 0 {
+		s.options.Drop(reasonUnterminated, 1)
+	}
+}
+
+// take hands over the lines that are there, and those that come at once.
+func (s *Server) take(l *lines, c net.Conn) {
+	if l.scanned == l.to {
+		return
+	}
+	b := s.batches.Get().(*batch)
+	defer s.batches.Put(b)
+	b.parser.now = s.options.Now()
+	for {
+		line, tooLarge, ok := l.next()
+		switch {
+		case tooLarge:
+			b.drop(reasonTooLarge)
+		case ok:
+			b.line(line, detect)
+			if b.full() {
+				_ = b.flush(s.closing, true)
+			}
+		default:
+			_ = b.flush(s.closing, true)
+			return
+		}
+	}
+}
+
+// read reads once, and again while nothing comes and the connection may stay.
+func (s *Server) read(c net.Conn, l *lines) error {
+	for idle := 0; ; idle++ {
+		if err := s.tick(c); err != nil {
+			return err
+		}
+		before := l.to - l.from
+		err := l.fill(c)
+		if l.to > before || !errors.Is(err, os.ErrDeadlineExceeded) || idle == idleTicks-1 || s.isClosing() {
+			return err
+		}
+	}
+}
