@@ -35,6 +35,8 @@ var layers = []row{
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
+	{prefix: "intake/otlp", project: []string{"telemetry", "wire"}, modules: []string{compress},
+		tests: []string{otel, protobuf, grpcGo, genprotoRPC}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -103,6 +105,8 @@ const (
 	xsys           = "golang.org/x/sys"
 	otel           = "go.opentelemetry.io/"
 	protobuf       = "google.golang.org/protobuf"
+	grpcGo         = "google.golang.org/grpc"
+	genprotoRPC    = "google.golang.org/genproto/googleapis/rpc"
 	testscript     = "github.com/rogpeppe/go-internal"
 	goCmp          = "github.com/google/go-cmp"
 	goleak         = "go.uber.org/goleak"
