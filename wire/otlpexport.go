@@ -130,3 +130,24 @@ func packed(k otlpKind, b []byte) bool {
 	}
 	return false // of fixed32 OTLP has no lists, and the rest has no packed form
 }
+
+// OTLPExports writes exports as they are: the bodies of one signal, one after
+// the other, are one request. It has no form for a log, and appends nothing.
+type OTLPExports struct{}
+
+// AppendExport appends the body of e.
+func (OTLPExports) AppendExport(dst []byte, e *telemetry.Export) []byte {
+	return append(dst, e.Body...)
+}
+
+// AppendLog appends nothing.
+func (OTLPExports) AppendLog(dst []byte, _ *telemetry.Log) []byte { return dst }
+
+// AppendHead appends nothing.
+func (OTLPExports) AppendHead(dst []byte, _ int) []byte { return dst }
+
+// ContentType is that of OTLP over HTTP.
+func (OTLPExports) ContentType() string { return "application/x-protobuf" }
+
+// Extension is that of OTLPLogs.
+func (OTLPExports) Extension() string { return ".otlp.pb" }

@@ -29,6 +29,11 @@ func appendTag(dst []byte, field, wireType int) []byte {
 	return binary.AppendUvarint(dst, uint64(field)<<3|uint64(wireType))
 }
 
+func appendVarint(dst []byte, v uint64) []byte  { return binary.AppendUvarint(dst, v) }
+func appendFixed32(dst []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(dst, v) }
+func appendFixed64(dst []byte, v uint64) []byte { return binary.LittleEndian.AppendUint64(dst, v) }
+func littleEndian64(b []byte) uint64            { return binary.LittleEndian.Uint64(b) }
+
 func appendVarintField(dst []byte, field int, v uint64) []byte {
 	return binary.AppendUvarint(appendTag(dst, field, wireVarint), v)
 }
