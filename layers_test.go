@@ -37,6 +37,8 @@ var layers = []row{
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
+	{prefix: "intake/otlp", project: []string{"telemetry", "wire"}, modules: []string{compress},
+		tests: []string{otel, protobuf, grpcGo, genprotoRPC}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -105,6 +107,8 @@ const (
 	xsys           = "golang.org/x/sys"
 	otel           = "go.opentelemetry.io/"
 	protobuf       = "google.golang.org/protobuf"
+	grpcGo         = "google.golang.org/grpc"
+	genprotoRPC    = "google.golang.org/genproto/googleapis/rpc"
 	testscript     = "github.com/rogpeppe/go-internal"
 	wavefrontSDK   = "github.com/wavefronthq/wavefront-sdk-go"
 	goCmp          = "github.com/google/go-cmp"
