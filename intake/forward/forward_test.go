@@ -173,7 +173,8 @@ func TestRefuses(t *testing.T) {
 	}{
 		"no route": {request: "POST /secret" + head + "\r\n", status: 404, drop: "no_route 1",
 			answer: "SLIPSTREAM_FORWARD"},
-		"GET":      {request: "GET /v" + head + "\r\n", status: 405, header: "Allow", drop: "method 1", answer: "nobody waits"},
+		"GET": {request: "GET /v" + head + "\r\n", status: 405, header: "Allow", drop: "method 1",
+			answer: "nobody waits"},
 		"dots":     {request: "POST /v/../secret" + head + "\r\n", status: 400, drop: "malformed 1", answer: ". or .."},
 		"hid dots": {request: "POST /v/.%2e/secret" + head + "\r\n", status: 400, drop: "malformed 1", answer: ". or .."},
 		"headers": {request: "POST /v" + head + wide + "\r\n", status: 431,
