@@ -32,6 +32,7 @@ var layers = []row{
 	{prefix: ""},
 	{prefix: "telemetry"},
 	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf}},
+	{prefix: "wire/forwarded"},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
@@ -39,6 +40,8 @@ var layers = []row{
 		tests: []string{otel, protobuf, wavefrontSDK}},
 	{prefix: "intake/otlp", project: []string{"telemetry", "wire"}, modules: []string{compress},
 		tests: []string{otel, protobuf, grpcGo, genprotoRPC}},
+	// It keeps requests as they are: nothing of records, only the form that its destination reads.
+	{prefix: "intake/forward", project: []string{"telemetry", "wire/forwarded"}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -53,6 +56,9 @@ var layers = []row{
 	{prefix: "destination/otlp", project: []string{"=destination"}, modules: []string{easyproto, jx},
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
+	// Its tests are the whole lane, from an agent to a collector.
+	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},
+		tests: []string{"destination/conformance", "test/servers", "intake/forward"}},
 	// Only tests import it, so it may do what tests do.
 	{prefix: "destination/conformance", project: []string{"=destination"}, modules: []string{goleak}},
 
