@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,11 +122,12 @@ func (x *exports) counts() (taken map[telemetry.Signal]int, unwanted int, droppe
 
 // collector is the local listeners that are open.
 type collector struct {
-	closers  []func(context.Context) error
-	scan     func(context.Context, time.Time) (int, error) // the hand-off's folder; nil while it is off
-	due      atomic.Bool                                   // a runtime is done: what it has left in the folder is complete
-	scanning sync.Mutex
-	scanned  time.Time
+	forwarded http.Handler // of vendors\' agents; nil for none
+	closers   []func(context.Context) error
+	scan      func(context.Context, time.Time) (int, error) // the hand-off's folder; nil while it is off
+	due       atomic.Bool                                   // a runtime is done: what it has left in the folder is complete
+	scanning  sync.Mutex
+	scanned   time.Time
 }
 
 // closing is how long the listeners may take at SHUTDOWN to hand on what they

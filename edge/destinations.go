@@ -77,17 +77,10 @@ const continuousAge = time.Second
 // name is good for messages, also with an error.
 func openDestination(c *Config, raw string, signal telemetry.Signal, res *telemetry.Resource) (
 	laneConfig, destination.Destination, error) {
-	lane := laneConfig{
-		name: publicName(raw), signal: signal, hash: buffer.LaneHash(raw),
-		encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
-		retryInterval: c.RetryInterval, pushers: c.pushers(), hold: c.MaxHold, random: c.Outside.Random,
-		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
-	}
+	lane := c.laneConfig(res)
+	lane.name, lane.signal, lane.hash = publicName(raw), signal, buffer.LaneHash(raw)
 	if signal != "" {
 		lane.name, lane.hash = lane.name+" "+string(signal), buffer.LaneHash(raw+" "+string(signal))
-	}
-	if c.Strategy == flush.Continuous {
-		lane.limits.Age = min(lane.limits.Age, continuousAge)
 	}
 	u, err := parseURL(raw, c.Getenv)
 	if err != nil {
@@ -121,6 +114,19 @@ func openDestination(c *Config, raw string, signal telemetry.Signal, res *teleme
 		}
 	}
 	return lane, to, nil
+}
+
+// laneConfig is what every lane begins with.
+func (c *Config) laneConfig(res *telemetry.Resource) laneConfig {
+	lane := laneConfig{
+		encoding: buffer.Gzip, sendTimeout: c.SendTimeout, environment: res.EnvironmentID,
+		retryInterval: c.RetryInterval, pushers: c.pushers(), hold: c.MaxHold, random: c.Outside.Random,
+		limits: flush.Limits{Bytes: c.BatchBytes, Invokes: c.BatchInvokes, Age: c.MaxStaleness},
+	}
+	if c.Strategy == flush.Continuous {
+		lane.limits.Age = min(lane.limits.Age, continuousAge)
+	}
+	return lane
 }
 
 // openFallback makes the destination that takes at SHUTDOWN what the lane's own

@@ -91,7 +91,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	if len(e.lanes) > 0 {
-		e.openListeners()
+		e.openListeners(e.collector.forwarded)
 		listener, err := e.subscribe(ctx)
 		if err != nil {
 			slog.Error("no telemetry will be collected", "error", err)
@@ -205,6 +205,11 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			l.sequence = main.sequence
 		}
 	}
+	handler, err := e.openForward(res, sealer)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("%w; nothing is forwarded", err))
+	}
+	e.collector.forwarded = handler
 	e.divide()
 	return errs
 }
@@ -217,10 +222,14 @@ func (e *edge) openLane(raw string, signal telemetry.Signal, res *telemetry.Reso
 		return nil, err
 	}
 	l := newLane(c, to, e.pool, sealer)
+	e.addLane(l)
+	return l, nil
+}
+
+func (e *edge) addLane(l *lane) {
 	l.clock = e.clock
 	l.changed, l.waiting = e.changed, e.frozen
 	e.lanes = append(e.lanes, l)
-	return l, nil
 }
 
 // divide gives each destination the same share of the memory; of that, lanes of
@@ -232,17 +241,14 @@ func (e *edge) divide() {
 			whole++
 		}
 	}
-	if whole == 0 {
-		return
-	}
-	share, eighths := e.config.BufferBytes/whole, 8
+	share, eighths := e.config.BufferBytes/max(whole, 1), 8
 	for _, l := range slices.Backward(e.lanes) { // a destination's own lane stands before those of its signals
 		if l.signal != "" {
 			l.bufferBytes = share / 8
 			eighths--
 			continue
 		}
-		l.bufferBytes = share / 8 * eighths
+		l.bufferBytes = share / 8 * max(eighths, 1)
 		eighths = 8
 	}
 }

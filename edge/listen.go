@@ -118,11 +118,16 @@ func (c *Config) listener(name string) (address string, on bool) {
 	if c.Listen[i].address != "" {
 		return c.Listen[i].address, true
 	}
-	j := slices.IndexFunc(localListeners, func(l localListener) bool { return l.name == name })
-	if localListeners[j].port == "" {
-		return handoffFolder, true
+	return c.usual(name), true
+}
+
+// usual is where a listener is unless it is moved.
+func (c *Config) usual(name string) string {
+	i := slices.IndexFunc(localListeners, func(l localListener) bool { return l.name == name })
+	if localListeners[i].port == "" {
+		return handoffFolder
 	}
-	return net.JoinHostPort(c.loopback(), localListeners[j].port), true
+	return net.JoinHostPort(c.loopback(), localListeners[i].port)
 }
 
 // loopback is the environment's own loopback address: 127.0.0.1 on Lambda. In

@@ -8,9 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
+	toforward "slipstream/destination/forward"
+	"slipstream/edge/buffer"
 	"slipstream/intake/forward"
 	"slipstream/intake/handoff"
 	"slipstream/intake/otlp"
@@ -165,6 +169,44 @@ func checked(dst []byte, signal telemetry.Signal, body []byte) ([]byte, int, err
 // plain completes nothing: takeExport does, for the environment that it is then.
 func plain() *wire.Completion { return wire.NewCompletion(&telemetry.Resource{}) }
 
-// openForward makes the lanes and the handler of SLIPSTREAM_FORWARD, nil where
-// it is empty.
-func (e *edge) openForward() (*forward.Handler, error) { return nil, nil }
+// openForward makes a lane of each route of SLIPSTREAM_FORWARD, each request a
+// batch of its own, and gives the handler for the port of OTLP, nil where there
+// is no route.
+func (e *edge) openForward(res *telemetry.Resource, sealer *buffer.Sealer) (http.Handler, error) {
+	routes, err := forward.Parse(e.config.Forward, e.config.Function.Region)
+	if err != nil || len(routes) == 0 {
+		return nil, err
+	}
+	lanes := make([]*lane, len(routes))
+	for i, route := range routes {
+		targets := make([]*url.URL, len(routes))
+		targets[i] = route.Target
+		c := e.config.laneConfig(res)
+		c.name, c.hash = "forward "+route.Prefix, buffer.LaneHash("forward "+route.Prefix+" "+route.Target.String())
+		c.signal = telemetry.Signal("forward " + strconv.Itoa(i)) // nothing else gets there
+		c.encoder, c.encoding, c.limits.Bytes = wire.Unread{}, buffer.Plain, 1
+		c.reencode = func(*telemetry.Resource) wire.Encoder { return nil }
+		l := newLane(c, toforward.New(toforward.Config{Targets: targets}), e.pool, sealer)
+		e.addLane(l)
+		lanes[i] = l
+		l.sequence = lanes[0].sequence // two routes may lead to one host
+	}
+	return forward.New(forward.Options{Routes: routes, Drop: e.dropExport("forward"),
+		Take: func(route int, frame []byte) error { return e.takeForwarded(lanes[route], frame) }}), nil
+}
+
+// takeForwarded puts one request into its lane. When it returns nil, it survives
+// the process.
+func (e *edge) takeForwarded(l *lane, frame []byte) error {
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
+	if e.exports.over {
+		return telemetry.ErrOver
+	}
+	if full, _ := l.full(); full {
+		return telemetry.ErrNoRoom
+	}
+	l.appendExport(wire.Unread{}, &telemetry.Export{Records: 1, Body: frame}, e.clock.now())
+	l.commit()
+	return nil
+}

@@ -41,7 +41,7 @@ const (
 
 // Limits that are the package's own.
 const (
-	maxHeader  = 16 << 10
+	maxHeader  = 32 << 10
 	maxStreams = 32        // of one HTTP/2 connection
 	maxSeats   = 32        // requests that are read at the same time
 	maxLarge   = 2         // of those, with more than smallBody
@@ -63,6 +63,9 @@ type Config struct {
 	// Drop counts what the sender cannot hope to send again: n records, or 1 for
 	// a request of which nobody knows how many it had.
 	Drop func(reason string, n int)
+
+	// Other answers HTTP requests for paths that are not OTLP's; nil for 404.
+	Other http.Handler
 
 	MaxBody, MaxExport, MaxConnections int
 	Patience, RetryAfter               time.Duration
@@ -193,6 +196,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if isGRPC(r) {
 		s.serveGRPC(w, r)
+		return
+	}
+	if s.config.Other != nil && !strings.HasPrefix(r.URL.Path, "/v1/") {
+		s.config.Other.ServeHTTP(w, r)
 		return
 	}
 	s.serveHTTP(w, r)
