@@ -8,19 +8,20 @@ import (
 	"github.com/VictoriaMetrics/easyproto"
 
 	"slipstream/telemetry"
+	"slipstream/wire"
 )
 
 // fullBatch is when what was read is handed over though more is coming.
 const fullBatch = 64 << 10
 
 // batch is what was read and not yet handed over, with the parser that fills
-// it. It belongs to one connection while that has lines, and is empty between.
+// it. It belongs to one connection while that gives lines, and is empty between.
 type batch struct {
 	options *Options
 	parser  parser
-	input   lines      // of an HTTP request
-	reader  bodyReader // of an HTTP request
-	points  Points
+	closing <-chan struct{}
+	starved bool // the last wait for room was in vain
+	points  *wire.Points
 	spans   section
 	logs    section
 	proto   easyproto.Marshaler
@@ -35,8 +36,8 @@ type section struct {
 	count   int
 }
 
-func newBatch(o *Options) *batch {
-	b := &batch{options: o, points: o.Points()}
+func newBatch(o *Options, closing <-chan struct{}) *batch {
+	b := &batch{options: o, closing: closing, points: wire.NewPoints(o.Completion, scopeName)}
 	b.parser.out, b.parser.minute = b, o.Minute
 	return b
 }
@@ -216,11 +217,11 @@ func indexKey(tags []telemetry.Tag, key []byte) int {
 // flush hands over what the batch has and empties it. The first refusal ends
 // it; what was not handed over is then lost to the batch, and counted if lost
 // is set: a sender who gets an answer keeps it itself.
-func (b *batch) flush(closing <-chan struct{}, lost bool) error {
+func (b *batch) flush(lost bool) error {
 	var refused error
 	hand := func(e *telemetry.Export) {
 		if refused == nil {
-			refused = b.hand(e, closing)
+			refused = b.hand(e)
 		}
 		if refused != nil && lost {
 			b.options.Drop(reasonOf(refused), e.Records)
@@ -258,11 +259,8 @@ func (b *batch) complete(signal telemetry.Signal, s *section) *telemetry.Export 
 	body = append(body, fieldScope<<3|bytesWire, byte(2+len(scopeName)), fieldName<<3|bytesWire, byte(len(scopeName)))
 	body = append(body, scopeName...)
 	b.body = append(body, s.records...)
-	b.export = telemetry.Export{Signal: signal, Records: s.count, Body: b.body}
-	if b.options.Complete != nil {
-		b.whole = b.options.Complete(b.whole[:0], signal, b.body)
-		b.export.Body = b.whole
-	}
+	b.whole = wire.CompleteExport(b.whole[:0], signal, b.body, b.options.Completion)
+	b.export = telemetry.Export{Signal: signal, Records: s.count, Body: b.whole}
 	s.records, s.count = s.records[:0], 0
 	return &b.export
 }
@@ -284,12 +282,18 @@ func (b *batch) shrink() {
 	}
 }
 
-// hand gives an export away; it waits for room, within bounds.
-func (b *batch) hand(e *telemetry.Export, closing <-chan struct{}) error {
+// hand gives an export away. It waits for room, within bounds, but not again
+// and again while there is none.
+func (b *batch) hand(e *telemetry.Export) error {
 	err := b.options.Take(e)
-	if !errors.Is(err, telemetry.ErrNoRoom) {
-		return err
+	if errors.Is(err, telemetry.ErrNoRoom) && !b.starved {
+		err = b.waitForRoom(e)
 	}
+	b.starved = errors.Is(err, telemetry.ErrNoRoom)
+	return err
+}
+
+func (b *batch) waitForRoom(e *telemetry.Export) error {
 	over := time.NewTimer(b.options.RoomWait)
 	defer over.Stop()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
@@ -297,13 +301,13 @@ func (b *batch) hand(e *telemetry.Export, closing <-chan struct{}) error {
 		select {
 		case <-over.C:
 			again.Stop()
-			return err
-		case <-closing:
+			return telemetry.ErrNoRoom
+		case <-b.closing:
 			again.Stop()
 			return b.options.Take(e)
 		case <-again.C:
 		}
-		if err = b.options.Take(e); !errors.Is(err, telemetry.ErrNoRoom) {
+		if err := b.options.Take(e); !errors.Is(err, telemetry.ErrNoRoom) {
 			return err
 		}
 	}

@@ -166,6 +166,12 @@ func equalFold(text []byte, name string) bool { return bytes.EqualFold(text, []b
 
 // eventJSON reads an event of POST /api/v2/event.
 func (p *parser) eventJSON(body []byte) string {
+	switch {
+	case p.minute:
+		return reasonNotOnPort
+	case !utf8.Valid(body):
+		return reasonNotUTF8
+	}
 	r := p.startRecord(eventNamed)
 	p.text = p.text[:0]
 	p.scan.reset(nil)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"slipstream/telemetry"
 )
@@ -72,33 +71,27 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body is over 16 MiB", http.StatusRequestEntityTooLarge)
 		return
 	}
-	b := s.batches.Get().(*batch)
-	defer s.batches.Put(b)
-	b.parser.now = s.options.Now()
-	body, err := b.open(r)
+	in := s.inputs.Get().(*input)
+	defer s.inputs.Put(in)
+	in.lines.reset()
+	err := in.open(r)
 	if err == nil && strings.HasPrefix(r.URL.Path, eventPath) {
-		err = b.takeEvents(body)
+		err = s.takeEvents(in)
 	} else if err == nil {
-		err = b.takeBody(body, f, s.closing)
+		err = s.takeBody(in, f)
 	}
-	if err == nil {
-		err = b.flush(s.closing, false)
-	}
-	b.input.reset()
-	s.status(w, b, err)
+	s.status(w, err)
 }
 
 var errTooLarge = errors.New("the body is over 16 MiB")
 
-// status answers; what is left of a request that failed is forgotten: its
-// sender still has it.
-func (s *Server) status(w http.ResponseWriter, b *batch, err error) {
+// status answers. What a request that failed had not handed over is forgotten:
+// its sender still has it.
+func (s *Server) status(w http.ResponseWriter, err error) {
 	if err == nil {
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	b.points.Reset()
-	b.spans, b.logs = section{records: b.spans.records[:0]}, section{records: b.logs.records[:0]}
 	switch {
 	case errors.Is(err, telemetry.ErrNoRoom), errors.Is(err, telemetry.ErrOver):
 		w.Header().Set("Retry-After", "1")
@@ -135,17 +128,18 @@ func formatOf(r *http.Request) (format, bool) {
 	return detect, !strings.HasPrefix(name, "logs_json")
 }
 
-// bodyReader reads a request's body, at most maxBody of it.
-type bodyReader struct {
+// input is a request's body, at most maxBody of it, and its lines.
+type input struct {
+	lines  lines
 	source io.Reader
-	raw    bufio.Reader // of the body as it is sent
+	raw    bufio.Reader // the body as it is sent
 	unzip  *gzip.Reader
 	left   int
 }
 
-func (r *bodyReader) Read(p []byte) (int, error) {
-	n, err := r.source.Read(p)
-	if r.left -= n; r.left < 0 {
+func (in *input) Read(p []byte) (int, error) {
+	n, err := in.source.Read(p)
+	if in.left -= n; in.left < 0 {
 		return n, errTooLarge
 	}
 	return n, err
@@ -153,54 +147,40 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 
 // open prepares to read the body. Wavefront's Go SDK says gzip of events that
 // are not: what does not begin like gzip is taken as it is.
-func (b *batch) open(r *http.Request) (io.Reader, error) {
-	body := &b.reader
-	body.raw.Reset(r.Body)
-	body.source, body.left = &body.raw, maxBody
+func (in *input) open(r *http.Request) error {
+	in.raw.Reset(r.Body)
+	in.source, in.left = &in.raw, maxBody
 	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
-		return body, nil
+		return nil
 	case "gzip", "x-gzip":
-		if magic, err := body.raw.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
-			return body, nil
+		if magic, err := in.raw.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
+			return nil
 		}
 	default:
-		return nil, fmt.Errorf("the body's encoding %q is not known: use gzip or none", encoding)
+		return fmt.Errorf("the body's encoding %q is not known: use gzip or none", encoding)
 	}
-	if body.unzip == nil {
-		body.unzip = new(gzip.Reader)
+	if in.unzip == nil {
+		in.unzip = new(gzip.Reader)
 	}
-	if err := body.unzip.Reset(&body.raw); err != nil {
-		return nil, fmt.Errorf("decompress the body: %w", err)
+	if err := in.unzip.Reset(&in.raw); err != nil {
+		return fmt.Errorf("decompress the body: %w", err)
 	}
-	body.source = body.unzip
-	return body, nil
+	in.source = in.unzip
+	return nil
 }
 
-// takeBody takes a body's lines. A last one needs no end.
-func (b *batch) takeBody(body io.Reader, f format, closing <-chan struct{}) error {
+// takeBody takes a body's lines. The last one needs no end.
+func (s *Server) takeBody(in *input, f format) error {
 	for {
-		err := b.input.fill(body)
-		for {
-			line, tooLarge, ok := b.input.next()
-			if tooLarge {
-				b.drop(reasonTooLarge)
-				continue
-			}
-			if !ok {
-				break
-			}
-			b.line(line, f)
-			if b.full() {
-				if err := b.flush(closing, false); err != nil {
-					return err
-				}
-			}
+		err := in.lines.fill(in)
+		if refused := s.take(&in.lines, f, false); refused != nil {
+			return refused
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			b.line(b.input.rest(), f)
-			return nil
+			last := in.lines.rest()
+			return s.takeOne(func(p *parser) string { return p.line(last, f) })
 		case err != nil:
 			return fmt.Errorf("read the body: %w", err)
 		}
@@ -208,10 +188,10 @@ func (b *batch) takeBody(body io.Reader, f format, closing <-chan struct{}) erro
 }
 
 // takeEvents takes the body of POST /api/v2/event: one event in JSON, or lines.
-func (b *batch) takeEvents(body io.Reader) error {
-	l := &b.input
+func (s *Server) takeEvents(in *input) error {
+	l := &in.lines
 	for {
-		err := l.fill(body)
+		err := l.fill(in)
 		if l.to > maxLine {
 			return errTooLarge
 		}
@@ -221,28 +201,13 @@ func (b *batch) takeEvents(body io.Reader) error {
 			return fmt.Errorf("read the body: %w", err)
 		}
 	}
-	whole := trim(l.buffer[:l.to])
-	if len(whole) > 0 && whole[0] == '{' {
-		reason := reasonNotUTF8
-		switch {
-		case b.parser.minute:
-			reason = reasonNotOnPort
-		case utf8.Valid(whole):
-			reason = b.parser.eventJSON(whole)
-		}
-		if reason != "" {
-			b.drop(reason)
-		}
-		return nil
+	if whole := trim(l.buffer[:l.to]); len(whole) > 0 && whole[0] == '{' {
+		return s.takeOne(func(p *parser) string { return p.eventJSON(whole) })
 	}
-	for {
-		line, _, ok := l.next()
-		if !ok {
-			b.line(l.rest(), detect)
-			return nil
-		}
-		b.line(line, detect)
+	if err := s.take(l, detect, false); err != nil {
+		return err
 	}
+	return s.takeOne(func(p *parser) string { return p.line(l.rest(), detect) })
 }
 
 // handoff is the listener of the HTTP server: connections come from serve.

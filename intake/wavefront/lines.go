@@ -100,7 +100,7 @@ func (s *Server) serve(c net.Conn) {
 		}
 	}
 	for {
-		s.take(&l, c)
+		_ = s.take(&l, detect, true) // a refusal has been counted
 		if err != nil {
 			break
 		}
@@ -111,29 +111,44 @@ func (s *Server) serve(c net.Conn) {
 	}
 }
 
-// take hands over the lines that are there, and those that come at once.
-func (s *Server) take(l *lines, c net.Conn) {
+// take hands over the lines that are there. lost tells that what is refused has
+// no other keeper: else the first refusal ends it.
+func (s *Server) take(l *lines, f format, lost bool) error {
 	if l.scanned == l.to {
-		return
+		return nil
 	}
-	b := s.batches.Get().(*batch)
-	defer s.batches.Put(b)
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	b := s.batch
 	b.parser.now = s.options.Now()
 	for {
 		line, tooLarge, ok := l.next()
 		switch {
 		case tooLarge:
 			b.drop(reasonTooLarge)
+			continue
 		case ok:
-			b.line(line, detect)
-			if b.full() {
-				_ = b.flush(s.closing, true)
+			b.line(line, f)
+			if !b.full() {
+				continue
 			}
-		default:
-			_ = b.flush(s.closing, true)
-			return
+		}
+		if err := b.flush(lost); !ok || err != nil && !lost {
+			return err
 		}
 	}
+}
+
+// takeOne hands over one line, or what reads like it.
+func (s *Server) takeOne(read func(*parser) string) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	b := s.batch
+	b.parser.now = s.options.Now()
+	if reason := read(&b.parser); reason != "" {
+		b.drop(reason)
+	}
+	return b.flush(false)
 }
 
 // read reads once, and again while nothing comes and the connection may stay.

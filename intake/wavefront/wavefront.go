@@ -21,7 +21,7 @@
 //
 // # What becomes of it
 //
-// Points are given to Options.Points. Spans become OTLP spans: the trace id is
+// Points are OTLP metrics as wire.Points has them. Spans become OTLP spans: the trace id is
 // the UUID's 16 bytes. The span id is the UUID's first 8 bytes XOR its last 8:
 // the ids that OTLP exporters pad with zeros are themselves again, and those of
 // one host and of version 1, equal in their second half, stay different. The
@@ -54,28 +54,18 @@ import (
 	"time"
 
 	"slipstream/telemetry"
+	"slipstream/wire"
 )
 
-// Points collects points as OTLP metrics: *wire.Points.
-type Points interface {
-	Append(p *telemetry.Point, now time.Time)
-	Size() int // in bytes
-	Export() *telemetry.Export
-	Reset()
-}
-
-// Options say who takes what arrives. Take, Drop and Points must be set.
+// Options say who takes what arrives. Take, Drop and Completion must be set.
 type Options struct {
 	// Take has one export. It may be called concurrently and does not keep the
 	// bytes. With telemetry.ErrNoRoom it is asked again for RoomWait.
 	Take func(*telemetry.Export) error
 	// Drop counts what is lost, with the reason. It may be called concurrently.
 	Drop func(reason string, n int)
-	// Points makes a collector of points; one for each connection that is busy.
-	Points func() Points
-	// Complete appends an export's body to dst with the resource completed; nil
-	// for none.
-	Complete func(dst []byte, signal telemetry.Signal, body []byte) []byte
+	// Completion is whose telemetry it is.
+	Completion *wire.Completion
 	// Minute makes it the port of minute histograms.
 	Minute bool
 
@@ -97,7 +87,12 @@ type Server struct {
 	handoff  *handoff // connections that speak HTTP
 	closing  chan struct{}
 	running  sync.WaitGroup
-	batches  sync.Pool
+	inputs   sync.Pool // of HTTP requests
+
+	// One batch for all: what is read waits in the connections, and the points of
+	// a series, whose intervals must not overlap, come from one hand.
+	turn  sync.Mutex
+	batch *batch
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // those that speak lines, or nothing yet
@@ -119,7 +114,8 @@ func Serve(l net.Listener, o Options) *Server {
 		o.Now = time.Now
 	}
 	s := &Server{options: o, listener: l, closing: make(chan struct{}), conns: map[net.Conn]struct{}{}}
-	s.batches.New = func() any { return newBatch(&s.options) }
+	s.inputs.New = func() any { return new(input) }
+	s.batch = newBatch(&s.options, s.closing)
 	s.handoff = &handoff{conns: make(chan net.Conn), closed: make(chan struct{}), addr: l.Addr()}
 	s.http = s.newHTTP()
 	s.running.Go(s.accept)
