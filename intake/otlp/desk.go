@@ -30,6 +30,7 @@ const maxWindow = 8 << 20
 
 var (
 	errTooLarge = errors.New("too large")
+	errBehind   = errors.New("bytes behind its end")
 	errNoPlace  = errors.New("no place for a large body")
 )
 
@@ -131,7 +132,9 @@ func (d *desk) decode(encoding string) (err error) {
 		if err != nil {
 			return whole(err)
 		}
-		d.plain, err = d.readAll(d.plain, d.zlib, limit)
+		if d.plain, err = d.readAll(d.plain, d.zlib, limit); err == nil {
+			err = d.atEnd()
+		}
 	case zstded:
 		if d.other, err = d.readAll(d.other, &d.meter, d.server.config.MaxBody); err == nil {
 			err = d.unzstd(limit)
@@ -140,6 +143,18 @@ func (d *desk) decode(encoding string) (err error) {
 		d.plain, err = d.readAll(d.plain, &d.meter, limit)
 	}
 	return err
+}
+
+// atEnd tells when there is more behind what was decompressed.
+func (d *desk) atEnd() error {
+	switch _, err := d.buffer.ReadByte(); {
+	case err == nil:
+		return errBehind
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return err
+	}
 }
 
 // whole makes an end in the middle what it is.

@@ -3,7 +3,6 @@ package otlp
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,9 +88,6 @@ func (s *Server) readCall(d *desk, body io.Reader, encoding string) verdict {
 	err := d.decode(encoding)
 	if err == nil && d.meter.left > 0 {
 		err = io.ErrUnexpectedEOF
-		if encoding == deflated {
-			err = errors.New("bytes after its end")
-		}
 	}
 	if err != nil {
 		return s.unread(d, err)

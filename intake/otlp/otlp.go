@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"slipstream/telemetry"
+	"slipstream/wire"
 )
 
 // Limits that a Config may change.
@@ -63,6 +64,8 @@ type Config struct {
 	// Drop counts what the sender cannot hope to send again: n records, or 1 for
 	// a request of which nobody knows how many it had.
 	Drop func(reason string, n int)
+	// Completion is added to each resource where it lacks attributes; nil is none.
+	Completion *wire.Completion
 
 	// Other answers HTTP requests for paths that are not OTLP's; nil for 404.
 	Other http.Handler
@@ -74,7 +77,6 @@ type Config struct {
 // Server receives on its sockets until Shutdown.
 type Server struct {
 	config Config
-	codec  codec
 	http   *http.Server
 	door   *door
 	served sync.WaitGroup
@@ -120,9 +122,11 @@ func newServer(c Config) *Server {
 	orElse(&c.MaxConnections, MaxConnections)
 	orElse(&c.Patience, Patience)
 	orElse(&c.RetryAfter, RetryAfter)
+	if c.Completion == nil {
+		c.Completion = new(wire.Completion)
+	}
 	s := &Server{
 		config: c,
-		codec:  codecOf(c),
 		door:   newDoor(c.MaxConnections),
 		seats:  make(chan struct{}, maxSeats),
 		large:  make(chan struct{}, maxLarge),

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"slipstream/telemetry"
+	"slipstream/wire"
 )
 
 // The fields that lead to the records, alike in all three signals: resource_*
@@ -89,7 +90,7 @@ func (f *sieve) valid(whole []byte, level int) bool {
 	}
 	item = append(item, whole...)
 	f.desk.item = item
-	_, err := f.server.codec.check(f.desk.signal, item)
+	_, err := wire.CheckExport(f.desk.signal, item)
 	return err == nil
 }
 

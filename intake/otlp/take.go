@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"slipstream/telemetry"
+	"slipstream/wire"
 )
 
 // Codes of google.rpc.Code, which are gRPC's too.
@@ -79,34 +80,33 @@ func (s *Server) take(d *desk) verdict {
 	in, out := &d.plain, &d.other
 	if d.json {
 		var err error
-		if *out, err = s.codec.fromJSON((*out)[:0], d.signal, *in); err != nil {
-			return s.drop(reasonOf(err), 1, malformed(err))
+		if *out, err = wire.ExportFromJSON((*out)[:0], d.signal, *in); err != nil {
+			return s.drop("malformed", 1, malformed(err))
 		}
 		in, out = out, in
 	}
 	v := verdict{signal: d.signal}
-	records, err := s.codec.check(d.signal, *in)
-	reason := reasonOf(err)
+	records, err := wire.CheckExport(d.signal, *in)
 	if err != nil {
 		var ok bool
 		if *out, v.rejected, ok = s.sift(d, (*out)[:0], *in); !ok {
-			return s.drop(reason, max(v.rejected, 1), malformed(err))
+			return s.drop("malformed", max(v.rejected, 1), malformed(err))
 		}
 		v.message = fmt.Sprintf("%d records were rejected: %v", v.rejected, err)
 		in, out = out, in
-		if records, err = s.codec.check(d.signal, *in); err != nil || records == 0 {
-			return s.drop(reason, max(v.rejected, 1), malformed(err))
+		if records, err = wire.CheckExport(d.signal, *in); err != nil || records == 0 {
+			return s.drop("malformed", max(v.rejected, 1), malformed(err))
 		}
 	}
 	if records > 0 {
-		*out = s.codec.complete((*out)[:0], d.signal, *in)
+		*out = wire.CompleteExport((*out)[:0], d.signal, *in, s.config.Completion)
 		d.export = telemetry.Export{Signal: d.signal, Records: records, Body: *out}
 		if err := s.config.Take(&d.export); err != nil {
 			return refuse(err)
 		}
 	}
 	if v.rejected > 0 {
-		s.config.Drop(reason, v.rejected)
+		s.config.Drop("malformed", v.rejected)
 	}
 	return v
 }
