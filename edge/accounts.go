@@ -52,7 +52,7 @@ func (e *edge) speak(now time.Time) {
 		return
 	}
 	for _, l := range e.lanes {
-		if !l.native || l.waiting {
+		if !l.native || l.waiting || l.signal != "" {
 			continue
 		}
 		body, err := json.Marshal(e.selfMetrics(l))

@@ -126,7 +126,8 @@ func TestLoad(t *testing.T) {
 			want := defaults()
 			tc.change(&want)
 			got, errs := Load(environment(tc.env))
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside"), cmpopts.EquateComparable(listenAt{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside"),
+				cmpopts.EquateComparable(listenAt{})); diff != "" {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}
 			compareErrors(t, tc.errs, errs)
@@ -162,7 +163,7 @@ func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 		"s3://b?colour=red":                         `unknown option "colour"`,
 		"s3://b?compression=rar":                    "unknown (use gzip, zstd or none)",
 		"s3://b?batch_bytes=-1":                     "not a whole number",
-		"s3://b?types=metrics":                      "unknown type",
+		"s3://b?types=profiles":                     "unknown type",
 		"s3://b?format=xml":                         "unknown (use ndjson, telemetry or edgedelta)",
 		"${env:WHOLE}":                              "holds a query",
 		"https://":                                  "host",
