@@ -42,6 +42,7 @@ var (
 	errUTF8     = errors.New("a string that is not UTF-8 (protobuf has bytes for that)")
 	errNesting  = fmt.Errorf("messages nested deeper than %d", maxNesting)
 	errID       = errors.New("an identifier of the wrong size (16 bytes for a trace, 8 for a span, or none)")
+	errTwice    = errors.New("there twice, where a request has one")
 	errSignal   = errors.New("not a signal of OTLP (logs, traces or metrics)")
 )
 
@@ -49,7 +50,9 @@ var (
 // counts its log records, spans or data points. What is wrong for any receiver
 // is an error that names the field: no valid protobuf, other wire types than
 // OTLP's, strings that are not UTF-8, identifiers of the wrong size, messages
-// nested deeper than 64. Unknown fields are right.
+// nested deeper than 64. So is a message in several parts but for a resource:
+// nobody writes that, and joining it on many levels takes memory without bound.
+// Unknown fields are right.
 func CheckExport(signal telemetry.Signal, body []byte) (records int, err error) {
 	request, flaw := requestOf(signal)
 	if flaw == nil {
@@ -66,6 +69,7 @@ func checkMessage(message uint8, b []byte, depth int, records *int) *otlpFlaw {
 		return &otlpFlaw{cause: errNesting}
 	}
 	fields := otlpMessages[message]
+	seen := uint32(0) // the messages of which there is one
 	for at := 0; at < len(b); {
 		tag, value, end := readField(b, at)
 		if end < 0 {
@@ -90,6 +94,12 @@ func checkMessage(message uint8, b []byte, depth int, records *int) *otlpFlaw {
 		case kindMessage:
 			if f.trait&counted != 0 {
 				*records++
+			}
+			if f.trait&repeated == 0 {
+				if seen&(1<<number) != 0 && f.of != msgResource {
+					return (&otlpFlaw{cause: errTwice}).in(f.name)
+				}
+				seen |= 1 << number
 			}
 			if flaw := checkMessage(f.of, b[end-int(value):end], depth+1, records); flaw != nil {
 				return flaw.in(f.name)

@@ -63,6 +63,7 @@ func (j fromJSON) appendMessage(dst []byte, message uint8, depth int) ([]byte, *
 	if err != nil {
 		return dst, brokenJSON(err)
 	}
+	seen := uint32(0)
 	for it.Next() {
 		number, f := fieldNamed(message, it.Key())
 		switch {
@@ -70,7 +71,10 @@ func (j fromJSON) appendMessage(dst []byte, message uint8, depth int) ([]byte, *
 			err = j.d.Skip()
 		case j.d.Next() == jx.Null:
 			err = j.d.Null()
+		case f.kind == kindMessage && f.trait&repeated == 0 && seen&(1<<number) != 0:
+			return dst, (&otlpFlaw{cause: errTwice}).in(f.name)
 		default:
+			seen |= 1 << number
 			var flaw *otlpFlaw
 			if dst, flaw = j.appendField(dst, number, f, depth); flaw != nil {
 				return dst, flaw.in(f.name)
