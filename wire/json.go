@@ -47,14 +47,14 @@ func appendDigits(dst []byte, n, width int) []byte {
 
 // appendText appends s as a JSON string. Bytes that are not UTF-8 become
 // U+FFFD, so the result is JSON whatever s holds.
-func appendText(dst []byte, s string) []byte {
+func appendText[T string | ~[]byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
+			r, size := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
 			if r == utf8.RuneError && size == 1 {
 				dst = append(append(dst, s[start:i]...), "\ufffd"...)
 				start = i + 1

@@ -51,6 +51,16 @@ func (e *ndjson) AppendLog(dst []byte, l *telemetry.Log) []byte {
 	return append(dst, "}\n"...)
 }
 
+// AppendExport appends an export as a line of OTLP/JSON; nothing for a body that
+// CheckExport would refuse.
+func (*ndjson) AppendExport(dst []byte, e *telemetry.Export) []byte {
+	line, err := ExportToJSON(dst, e.Signal, e.Body)
+	if err != nil {
+		return dst
+	}
+	return append(line, '\n')
+}
+
 func (*ndjson) AppendHead(dst []byte, _ int) []byte { return dst }
 func (*ndjson) ContentType() string                 { return "application/x-ndjson" }
 func (*ndjson) Extension() string                   { return ".ndjson" }
