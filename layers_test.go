@@ -42,6 +42,9 @@ var layers = []row{
 		tests: []string{otel, protobuf, grpcGo, genprotoRPC}},
 	// It keeps requests as they are: nothing of records, only the form that its destination reads.
 	{prefix: "intake/forward", project: []string{"telemetry", "wire/forwarded"}},
+	{prefix: "intake/handoff", project: []string{"telemetry"}, tests: []string{"handoff"}},
+	// What functions link: it knows of the edge only what goes over the wire.
+	{prefix: "handoff", tests: []string{"intake/handoff", "telemetry"}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -89,6 +92,7 @@ var layers = []row{
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "bench/figure"},
+	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "handoff", "intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
