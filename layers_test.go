@@ -61,7 +61,7 @@ var layers = []row{
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Its tests are the whole lane, from an agent to a collector.
 	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},
-		tests: []string{"destination/conformance", "test/servers", "intake/forward"}},
+		tests: []string{"destination/conformance", "test/servers", "intake/forward", "telemetry"}},
 	// Only tests import it, so it may do what tests do.
 	{prefix: "destination/conformance", project: []string{"=destination"}, modules: []string{goleak}},
 

@@ -213,7 +213,8 @@ func TestProgress(t *testing.T) {
 	}
 	delete(status, "e-1.3")
 	var p *destination.Partial
-	if err := client.Send(t.Context(), b); !errors.As(err, &p) || p.Rejected != 1 || strings.Contains(err.Error(), "secret") {
+	err := client.Send(t.Context(), b)
+	if !errors.As(err, &p) || p.Rejected != 1 || strings.Contains(err.Error(), "secret") {
 		t.Fatalf("want one rejected: %v", err)
 	}
 	if diff := cmp.Diff([]string{"e-1", "e-1.2", "e-1.3", "e-1.3", "e-1.3", "e-1.4"}, c.order); diff != "" {
@@ -271,8 +272,8 @@ func TestAnswers(t *testing.T) {
 		c.answer = func(string) int { return tt.status }
 		err := dial(t, server.URL).Send(t.Context(), batch("e-1", post("secret")))
 		var e *destination.Error
-		if !errors.As(err, &e) || e.Permanent != tt.permanent || e.Status != tt.status || !strings.Contains(e.Hint, tt.hint) ||
-			e.RetryAfter != 7*time.Second || strings.Contains(err.Error(), "secret") {
+		if !errors.As(err, &e) || e.Permanent != tt.permanent || e.Status != tt.status ||
+			!strings.Contains(e.Hint, tt.hint) || e.RetryAfter != 7*time.Second || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%d: %+v", tt.status, err)
 		}
 	}
@@ -398,7 +399,8 @@ func FuzzSend(f *testing.F) {
 		c.mu.Lock()
 		c.requests, c.order = nil, nil
 		c.mu.Unlock()
-		r := forwarded.Request{Method: method, Target: target, Header: []forwarded.Field{{Name: name, Value: value}}, Body: body}
+		r := forwarded.Request{Method: method, Target: target, Body: body,
+			Header: []forwarded.Field{{Name: name, Value: value}}}
 		err := client.Send(t.Context(), batch("e-1", r))
 		c.mu.Lock()
 		defer c.mu.Unlock()
