@@ -74,7 +74,8 @@ func TestStartRatio(t *testing.T) {
 	goal, _ := figure.GoalOf("start_ratio")
 	best := math.Inf(1)
 	for range looks {
-		starts, err := startup.Compare(t.Context(), rounds, startup.Environment(), ours, empty)
+		starts, err := startup.Compare(t.Context(), rounds, startup.Environment(),
+			startup.Program{Path: ours}, startup.Program{Path: empty})
 		if err != nil {
 			t.Fatal(err)
 		}

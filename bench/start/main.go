@@ -27,7 +27,8 @@ func measure(ctx context.Context) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	starts, err := startup.Compare(ctx, rounds, startup.Environment(), ours, empty)
+	starts, err := startup.Compare(ctx, rounds, startup.Environment(),
+		startup.Program{Path: ours}, startup.Program{Path: empty})
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,26 @@ func Figures(ours, empty []Start) []figure.Figure {
 	}
 }
 
+// Difference is what one program takes more than another one, time by the
+// medians, with the range of the single rounds.
+func Difference(name string, more, less []Start) []figure.Figure {
+	figures := make([]figure.Figure, 0, 2)
+	for _, f := range []struct {
+		name, unit string
+		of         func(Start) float64
+	}{{"start_more", "ms", toNext}, {"memory_more", "MiB", peak}} {
+		one, other := column(more, f.of), column(less, f.of)
+		pairs := make([]float64, len(one))
+		for i := range one {
+			pairs[i] = one[i] - other[i]
+		}
+		difference := figure.Of(name+"/"+f.name, f.unit, pairs)
+		difference.Value = figure.Of("", "", one).Value - figure.Of("", "", other).Value
+		figures = append(figures, difference)
+	}
+	return figures
+}
+
 func column(starts []Start, of func(Start) float64) []float64 {
 	values := make([]float64, len(starts))
 	for i, s := range starts {

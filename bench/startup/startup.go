@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"slipstream/bench/memory"
@@ -25,16 +26,22 @@ type Start struct {
 	MaxRSS int64         // bytes, of this process alone
 }
 
+// Program is what is started, with variables of its own.
+type Program struct {
+	Path string
+	Env  []string
+}
+
 // Compare starts the programs in turn, so that whatever else the machine does
 // meets all of them, and gives the runs of each. One more round before warms
 // the page cache.
-func Compare(ctx context.Context, rounds int, environment []string, programs ...string) ([][]Start, error) {
+func Compare(ctx context.Context, rounds int, environment []string, programs ...Program) ([][]Start, error) {
 	starts := make([][]Start, len(programs))
 	for round := range rounds + 1 {
 		for i, program := range programs {
 			start, err := once(ctx, environment, program)
 			if err != nil {
-				return nil, fmt.Errorf("start %s: %w", program, err)
+				return nil, fmt.Errorf("start %s: %w", program.Path, err)
 			}
 			if round > 0 {
 				starts[i] = append(starts[i], start)
@@ -46,13 +53,13 @@ func Compare(ctx context.Context, rounds int, environment []string, programs ...
 
 // once starts program under an API that knows just enough, and ends it when it
 // asks for its first event.
-func once(ctx context.Context, environment []string, program string) (Start, error) {
+func once(ctx context.Context, environment []string, program Program) (Start, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	api := platform.Serve(filepath.Base(program))
+	api := platform.Serve(filepath.Base(program.Path))
 	defer api.Close()
-	command := exec.Command(program)
-	command.Env = append(environment, "AWS_LAMBDA_RUNTIME_API="+api.Address())
+	command := exec.Command(program.Path)
+	command.Env = append(slices.Concat(environment, program.Env), "AWS_LAMBDA_RUNTIME_API="+api.Address())
 	command.Stderr = os.Stderr
 	began := time.Now()
 	if err := command.Start(); err != nil {

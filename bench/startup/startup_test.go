@@ -13,7 +13,7 @@ func TestCompareMeasuresEachProgramOnceARound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	starts, err := Compare(t.Context(), 2, Environment(), empty, empty)
+	starts, err := Compare(t.Context(), 2, Environment(), Program{Path: empty}, Program{Path: empty})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestCompareMeasuresEachProgramOnceARound(t *testing.T) {
 }
 
 func TestAProgramThatEndsIsAnError(t *testing.T) {
-	_, err := Compare(t.Context(), 1, nil, "/bin/true")
+	_, err := Compare(t.Context(), 1, nil, Program{Path: "/bin/true"})
 	if err == nil || !strings.Contains(err.Error(), "ended before its first next") {
 		t.Errorf("error %v, want one that says so", err)
 	}
