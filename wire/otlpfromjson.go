@@ -29,7 +29,8 @@ var (
 // ExportFromJSON appends the protobuf of a request in OTLP/JSON. Fields that
 // OTLP does not know are passed over. Identifiers are hexadecimal; numbers may
 // be strings, enums names; null is as nothing. An error names the field and
-// leaves dst as it was. The result is right by CheckExport.
+// leaves dst as it was. The result is right by CheckExport, which counts its
+// records, but for the number of resources.
 func ExportFromJSON(dst []byte, signal telemetry.Signal, json []byte) ([]byte, error) {
 	body := dst
 	request, flaw := requestOf(signal)
