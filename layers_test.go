@@ -35,6 +35,8 @@ var layers = []row{
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
+	{prefix: "intake/statsd", project: []string{"telemetry", "wire"}, modules: []string{easyproto},
+		tests: []string{otel, protobuf, datadogStatsD, cactusStatsD}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -106,6 +108,8 @@ const (
 	testscript     = "github.com/rogpeppe/go-internal"
 	goCmp          = "github.com/google/go-cmp"
 	goleak         = "go.uber.org/goleak"
+	datadogStatsD  = "github.com/DataDog/datadog-go/v5"
+	cactusStatsD   = "github.com/cactus/go-statsd-client/v5"
 )
 
 // everyTest may be imported by the tests of any package.
