@@ -45,6 +45,8 @@ var layers = []row{
 	{prefix: "intake/handoff", project: []string{"telemetry"}, tests: []string{"handoff"}},
 	// What functions link: it knows of the edge only what goes over the wire.
 	{prefix: "handoff", tests: []string{"intake/handoff", "telemetry"}},
+	{prefix: "intake/statsd", project: []string{"telemetry", "wire"}, modules: []string{easyproto},
+		tests: []string{otel, protobuf, datadogStatsD, cactusStatsD}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -123,6 +125,8 @@ const (
 	wavefrontSDK   = "github.com/wavefronthq/wavefront-sdk-go"
 	goCmp          = "github.com/google/go-cmp"
 	goleak         = "go.uber.org/goleak"
+	datadogStatsD  = "github.com/DataDog/datadog-go/v5"
+	cactusStatsD   = "github.com/cactus/go-statsd-client/v5"
 )
 
 // everyTest may be imported by the tests of any package.

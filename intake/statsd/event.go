@@ -120,7 +120,7 @@ func (n *notice) parseEvent(line []byte) (reason string) {
 	return n.parseFields(rest)
 }
 
-// parseCheck reads NAME|STATUS[|d:TIME][|h:HOST][|#TAGS]…[|m:MESSAGE].
+// parseCheck reads NAME|STATUS[|d:TIME][|h:HOST][|#TAGS]…[|m:MESSAGE[|c:ID]…].
 func (n *notice) parseCheck(line []byte) (reason string) {
 	n.name = checkName
 	name, rest, ok := bytes.Cut(line, bar)
@@ -140,7 +140,7 @@ func (n *notice) parseFields(rest []byte) (reason string) {
 	for len(rest) > 0 {
 		var field []byte
 		if rest = bytes.TrimPrefix(rest, bar); n.name == checkName && bytes.HasPrefix(rest, []byte("m:")) {
-			n.body = n.unescape(rest[2:]) // up to the end, bars and all
+			n.body = n.unescape(message(rest[2:]))
 			return ""
 		}
 		if i := bytes.IndexByte(rest, '|'); i >= 0 {
@@ -153,6 +153,23 @@ func (n *notice) parseFields(rest []byte) (reason string) {
 		}
 	}
 	return ""
+}
+
+// message is what a service check says: up to the end, bars and all, but for the
+// fields that Datadog's clients write behind it.
+func message(rest []byte) []byte {
+	for {
+		i := bytes.LastIndexByte(rest, '|')
+		if i < 0 {
+			return rest
+		}
+		last := rest[i+1:]
+		if !bytes.HasPrefix(last, []byte("c:")) && !bytes.HasPrefix(last, []byte("e:")) &&
+			!bytes.HasPrefix(last, []byte("card:")) {
+			return rest
+		}
+		rest = rest[:i]
+	}
 }
 
 func (n *notice) parseField(field []byte) (reason string) {

@@ -6,6 +6,7 @@ package statsd
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -65,7 +66,9 @@ type Server struct {
 	config  Config
 	socket  net.PacketConn
 	closing atomic.Bool
-	served  sync.WaitGroup
+	// deadline keeps the reader from setting another one over that of Close.
+	deadline sync.Mutex
+	served   sync.WaitGroup
 
 	metric  metric
 	notice  notice
@@ -97,10 +100,12 @@ func Serve(socket net.PacketConn, c Config) *Server {
 // Close takes what is in the socket, offers all that is left to the taker, and
 // closes the socket.
 func (s *Server) Close() error {
+	s.deadline.Lock()
 	s.closing.Store(true)
 	wake := s.socket.SetReadDeadline(time.Unix(1, 0))
-	if wake != nil { // closed by someone else
-		wake = errors.Join(wake, s.socket.Close())
+	s.deadline.Unlock()
+	if wake != nil { // someone else closed it
+		wake = fmt.Errorf("close the StatsD socket: %w", errors.Join(wake, s.socket.Close()))
 		s.served.Wait()
 		return wake
 	}
@@ -129,41 +134,49 @@ func (s *Server) serve() {
 func (s *Server) servePackets() {
 	const moment = time.Millisecond
 	buf := make([]byte, maxDatagram+1)
-	for pending := false; ; {
-		switch {
-		case s.closing.Load():
-		case pending:
-		default:
-			s.setDeadline()
-		}
+	collecting, last := false, false
+	for s.setDeadline(); ; {
 		n, _, err := s.socket.ReadFrom(buf)
 		switch {
 		case err == nil:
 			s.datagram(buf[:n], time.Now())
-			if !pending && !s.closing.Load() {
-				pending = s.socket.SetReadDeadline(time.Now().Add(moment)) == nil
+			if !collecting {
+				collecting = true
+				s.wakeAt(time.Now().Add(moment))
 			}
-			continue
-		case errors.Is(err, os.ErrDeadlineExceeded) && !s.closing.Load():
-			s.offer()
-			pending = false
-			continue
-		case !s.closing.Load():
+		case last:
+			return
+		case !errors.Is(err, os.ErrDeadlineExceeded):
 			slog.Warn("statsd: the socket cannot be read any more", "cause", err)
+			return
+		case s.closing.Load(): // what was sent before
+			s.deadline.Lock() // after Close has set its own
+			last, collecting = true, true
+			_ = s.socket.SetReadDeadline(time.Now().Add(moment)) // else the next read says why not
+			s.deadline.Unlock()
+		default:
+			s.offer()
+			collecting = false
+			s.setDeadline()
 		}
-		return
 	}
 }
 
 // setDeadline lets the next wait end when something refused is to be offered again.
 func (s *Server) setDeadline() {
-	deadline := time.Time{}
 	if s.refused > 0 {
-		deadline = time.Now().Add(s.refused)
+		s.wakeAt(time.Now().Add(s.refused))
+	} else {
+		s.wakeAt(time.Time{})
 	}
-	_ = s.socket.SetReadDeadline(deadline) // a closed socket says so when it is read
-	if s.closing.Load() {                  // Close set its own before this one
-		_ = s.socket.SetReadDeadline(time.Unix(1, 0))
+}
+
+// wakeAt ends the next wait then, if Close has not ended it.
+func (s *Server) wakeAt(at time.Time) {
+	s.deadline.Lock()
+	defer s.deadline.Unlock()
+	if !s.closing.Load() {
+		_ = s.socket.SetReadDeadline(at) // a closed socket says so when it is read
 	}
 }
 
