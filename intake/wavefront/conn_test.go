@@ -125,6 +125,30 @@ func TestOneConnectionMoreIsClosed(t *testing.T) {
 	})
 }
 
+// A request's connection counts until it ends, not longer.
+func TestHTTPConnectionsAreCounted(t *testing.T) {
+	s, k := serve(t, func(o *Options) { o.Connections = 1 })
+	c := dial(t, s)
+	if _, err := fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\na 1\n"); err != nil {
+		t.Fatal(err)
+	}
+	k.wait(1)
+	if n, err := dial(t, s).Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("a second connection reads %d bytes, %v", n, err)
+	}
+	_ = c.Close()
+	eventually(t, "room for another", func() bool {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		_, _ = fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nb 1\n")
+		head, _ := io.ReadAll(io.LimitReader(c, 12))
+		return string(head) == "HTTP/1.1 202"
+	})
+}
+
 // A connection that is silent is closed, whether it sent nothing, half a line
 // or half a request's method.
 func TestIdleConnectionsEnd(t *testing.T) {

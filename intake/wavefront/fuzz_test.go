@@ -2,8 +2,11 @@ package wavefront
 
 import (
 	"bytes"
+	"net"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"slipstream/telemetry"
@@ -173,4 +176,37 @@ func BenchmarkLines(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 		})
 	}
+}
+
+// BenchmarkTCP prints lines a second over a connection of the loopback, client
+// and kernel included.
+func BenchmarkTCP(b *testing.B) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	o := *quiet().options
+	var taken atomic.Int64
+	o.Take = func(e *telemetry.Export) error { taken.Add(int64(e.Records)); return nil }
+	s := Serve(listener, o)
+	defer s.Close()
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	const block = 500
+	text := []byte(strings.Repeat(kinds[0].line+"\n", block))
+	b.ReportAllocs()
+	sent := int64(0)
+	for b.Loop() {
+		if _, err := c.Write(text); err != nil {
+			b.Fatal(err)
+		}
+		sent += block
+	}
+	for taken.Load() < sent {
+		runtime.Gosched()
+	}
+	b.ReportMetric(float64(sent)/b.Elapsed().Seconds(), "lines/s")
 }
