@@ -261,13 +261,9 @@ func (p *prefixed) Read(to []byte) (int, error) {
 }
 
 func (p *prefixed) Close() error {
-	p.once.Do(p.server.left)
-	return p.Conn.Close()
-}
-
-// left counts an HTTP connection out.
-func (s *Server) left() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.count--
+	p.once.Do(func() {
+		p.server.remove(p.Conn)
+		p.server.running.Done()
+	})
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"time"
 )
 
 // firstBuffer is what a connection reads into at first; it grows up to a line's
@@ -81,24 +80,17 @@ func (l *lines) rest() []byte {
 
 // serve reads a connection to its end.
 func (s *Server) serve(c net.Conn) {
-	left := false
-	defer func() {
-		s.remove(c, left)
-		if !left {
-			_ = c.Close()
-		}
-	}()
 	var l lines
 	var err error
 	for more := true; more && err == nil; {
 		err = s.read(c, &l)
 		var http bool
 		if http, more = speaksHTTP(l.buffer[:l.to]); http {
-			_ = c.SetReadDeadline(time.Time{})
-			left = s.handoff.pass(&prefixed{Conn: c, server: s, head: l.buffer[:l.to]})
+			s.passHTTP(c, l.buffer[:l.to])
 			return
 		}
 	}
+	defer s.remove(c)
 	for {
 		_ = s.take(&l, detect, true) // a refusal has been counted
 		if err != nil {

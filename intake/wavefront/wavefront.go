@@ -95,8 +95,7 @@ type Server struct {
 	batch *batch
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{} // those that speak lines, or nothing yet
-	count int                   // all of them
+	conns map[net.Conn]bool // whether it speaks HTTP
 }
 
 // Serve starts to serve a listener, which it owns from here on.
@@ -113,7 +112,7 @@ func Serve(l net.Listener, o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{options: o, listener: l, closing: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	s := &Server{options: o, listener: l, closing: make(chan struct{}), conns: map[net.Conn]bool{}}
 	s.inputs.New = func() any { return new(input) }
 	s.batch = newBatch(&s.options, s.closing)
 	s.handoff = &handoff{conns: make(chan net.Conn), closed: make(chan struct{}), addr: l.Addr()}
@@ -138,8 +137,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	close(s.closing)
 	deadline := time.Now().Add(drainGrace)
-	for c := range s.conns {
-		_ = c.SetReadDeadline(deadline)
+	for c, speaksHTTP := range s.conns {
+		if !speaksHTTP { // package http ends its own
+			_ = c.SetReadDeadline(deadline)
+		}
 	}
 	s.mu.Unlock()
 	// What waits in the backlog was sent before, too.
@@ -217,21 +218,31 @@ func (s *Server) isClosing() bool {
 func (s *Server) add(c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count == s.options.Connections {
+	if len(s.conns) == s.options.Connections {
 		return false
 	}
-	s.count++
-	s.conns[c] = struct{}{}
+	s.conns[c] = false
 	return true
 }
 
-// remove forgets a connection; left is whether it speaks HTTP now and counts on.
-func (s *Server) remove(c net.Conn, left bool) {
+func (s *Server) remove(c net.Conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if !left {
-		s.count--
+	s.mu.Unlock()
+	_ = c.Close()
+}
+
+// passHTTP gives a connection, of which head has been read, to package http. It
+// counts, and is waited for, until that closes it.
+func (s *Server) passHTTP(c net.Conn, head []byte) {
+	s.mu.Lock()
+	s.conns[c] = true
+	_ = c.SetReadDeadline(time.Time{})
+	s.mu.Unlock()
+	p := &prefixed{Conn: c, server: s, head: head}
+	s.running.Add(1)
+	if !s.handoff.pass(p) {
+		_ = p.Close()
 	}
 }
 
