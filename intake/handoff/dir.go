@@ -66,6 +66,8 @@ func private(path string) error {
 		return err
 	case !info.IsDir():
 		return errors.New("not a directory")
+	case info.Mode()&os.ModeSticky != 0:
+		return errors.New("everybody's directory")
 	case info.Mode().Perm() != 0o700:
 		return os.Chmod(path, 0o700) // fails if it is another user's
 	}

@@ -252,6 +252,12 @@ func TestNewDirIsOursAlone(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
+	if err := os.Chmod(path, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewDir(path, Options{}); err == nil {
+		t.Error("everybody's directory was taken")
+	}
 	link := path + "link"
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ const (
 // that an earlier process has left is replaced; one that answers is not.
 func Listen(network, path string) (*net.UnixListener, error) {
 	hint := func(err error) error { return fmt.Errorf("listen for hand-offs on %s: %w", path, err) }
-	if err := private(filepath.Dir(path)); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, hint(err)
 	}
 	address := &net.UnixAddr{Name: path, Net: network}
