@@ -19,20 +19,20 @@ type link struct {
 
 const extension = "./cmd/slipstream-extension"
 
-// linked is what the extension for linux/amd64 consisted of on 2026-11-23, with
+// linked is what the extension for linux/amd64 consisted of on 2026-11-24, with
 // Go 1.26. Of the standard library only what a program can import is counted:
 // its inner packages change with each release of Go.
 var linked = []link{
-	{module, 16, "the extension itself"},
-	{easyproto, 1, "OTLP: the answer's partial success"},
+	{module, 23, "the extension itself"},
+	{easyproto, 1, "OTLP: the answer's partial success, Wavefront's spans"},
 	{sdk, 9, "S3: the signature, nothing else: no client, no configuration, no credential chain"},
 	{"github.com/aws/smithy-go", 19, "what the signature of " + sdk + " drags in"},
 	{jx, 2, "records and answers in JSON, without reflection"},
 	{"github.com/go-faster/errors", 1, "imported by " + jx},
 	{"github.com/segmentio/asm", 7, "imported by " + jx},
 	{xsys, 1, "imported by github.com/segmentio/asm: what the CPU can do"},
-	{compress, 11, "gzip and zstd of what is sent and stored"},
-	{standard, 88, "HTTP with TLS is most of it"},
+	{compress, 12, "gzip and zstd of what is sent and stored, and zlib of what OTLP's clients send"},
+	{standard, 90, "HTTP with TLS is most of it"},
 }
 
 // standard stands for the standard library.

@@ -92,6 +92,7 @@ var layers = []row{
 	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
 
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},
+	{prefix: "bench/ingest", project: []string{"bench", "telemetry", "wire"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "bench/figure"},
 	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "handoff", "intake/handoff", "telemetry"}},

@@ -125,7 +125,7 @@ type collector struct {
 	forwarded http.Handler // of vendors\' agents; nil for none
 	closers   []func(context.Context) error
 	scan      func(context.Context, time.Time) (int, error) // the hand-off's folder; nil while it is off
-	due       atomic.Bool                                   // a runtime is done: what it has left in the folder is complete
+	due       atomic.Bool                                   // a runtime is done: its files are complete
 	scanning  sync.Mutex
 	scanned   time.Time
 }

@@ -202,7 +202,8 @@ func TestExportsNeedRoom(t *testing.T) {
 // What no destination takes is counted.
 func TestUnwantedExports(t *testing.T) {
 	e := collecting(t, map[string]string{
-		"SLIPSTREAM_DESTINATIONS": "file://" + t.TempDir() + "?types=function%2Clogs file://" + t.TempDir() + "?format=telemetry",
+		"SLIPSTREAM_DESTINATIONS": "file://" + t.TempDir() + "?types=function%2Clogs file://" + t.TempDir() +
+			"?format=telemetry",
 	})
 	for _, signal := range signals {
 		if err := e.takeExport(anExport(t, signal, 1, 2)); err != nil {

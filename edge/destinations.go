@@ -327,11 +327,11 @@ func ownLanes(raw string) []telemetry.Signal {
 
 // exports gives the encoder of a lane that takes exports of the signal, nil for
 // one that does not.
-func (c *laneConfig) exports(signal telemetry.Signal) wire.ExportEncoder {
+func (c *laneConfig) exports(signal telemetry.Signal) buffer.ExportEncoder {
 	if len(c.types) > 0 && !slices.Contains(c.types, string(signal)) || c.signal != "" && c.signal != signal {
 		return nil
 	}
-	enc, _ := c.encoder.(wire.ExportEncoder)
+	enc, _ := c.encoder.(buffer.ExportEncoder)
 	return enc
 }
 

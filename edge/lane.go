@@ -130,7 +130,7 @@ func (l *lane) append(log *telemetry.Log, now time.Time) {
 }
 
 // appendExport takes all records of an export.
-func (l *lane) appendExport(enc wire.ExportEncoder, x *telemetry.Export, now time.Time) {
+func (l *lane) appendExport(enc buffer.ExportEncoder, x *telemetry.Export, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {

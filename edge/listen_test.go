@@ -43,8 +43,8 @@ func TestListen(t *testing.T) {
 			t.Errorf("%s: %v, not %s", text, err, want)
 		}
 	}
-	for api, want := range map[string]string{"127.0.0.1:9001": "127.0.0.1", "169.254.100.1:9001": "127.0.0.1", "": "127.0.0.1"} {
-		if got := (&Config{RuntimeAPI: api}).loopback(); got != want {
+	for _, api := range []string{"127.0.0.1:9001", "169.254.100.1:9001", ""} {
+		if got := (&Config{RuntimeAPI: api}).loopback(); got != "127.0.0.1" {
 			t.Errorf("%s: %s", api, got)
 		}
 	}

@@ -184,7 +184,7 @@ func (e *edge) openForward(res *telemetry.Resource, sealer *buffer.Sealer) (http
 		c := e.config.laneConfig(res)
 		c.name, c.hash = "forward "+route.Prefix, buffer.LaneHash("forward "+route.Prefix+" "+route.Target.String())
 		c.signal = telemetry.Signal("forward " + strconv.Itoa(i)) // nothing else gets there
-		c.encoder, c.encoding, c.limits.Bytes = wire.Unread{}, buffer.Plain, 1
+		c.encoder, c.encoding, c.limits.Bytes = unread{}, buffer.Plain, 1
 		c.reencode = func(*telemetry.Resource) wire.Encoder { return nil }
 		l := newLane(c, toforward.New(toforward.Config{Targets: targets}), e.pool, sealer)
 		e.addLane(l)
@@ -206,7 +206,17 @@ func (e *edge) takeForwarded(l *lane, frame []byte) error {
 	if full, _ := l.full(); full {
 		return telemetry.ErrNoRoom
 	}
-	l.appendExport(wire.Unread{}, &telemetry.Export{Records: 1, Body: frame}, e.clock.now())
+	l.appendExport(unread{}, &telemetry.Export{Records: 1, Body: frame}, e.clock.now())
 	l.commit()
 	return nil
 }
+
+// unread is the encoder of a lane whose records nobody looks into: an export's
+// body is appended as it is. Logs have no place there.
+type unread struct{}
+
+func (unread) AppendExport(dst []byte, x *telemetry.Export) []byte { return append(dst, x.Body...) }
+func (unread) AppendLog(dst []byte, _ *telemetry.Log) []byte       { return dst }
+func (unread) AppendHead(dst []byte, _ int) []byte                 { return dst }
+func (unread) ContentType() string                                 { return "application/octet-stream" }
+func (unread) Extension() string                                   { return ".bin" }

@@ -149,8 +149,8 @@ var variables = []variable{
 		"read at each send.", nil},
 	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL", "", "Other " +
 		"servers for single services, or for all; S3 buckets are addressed by path there.", nil},
-	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`, and the same for TRACES and METRICS: `name=value` " +
-		"pairs, separated by commas, percent-encoded.", nil},
+	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`, and the " +
+		"same for TRACES and METRICS: `name=value` pairs, separated by commas, percent-encoded.", nil},
 	{"OTEL_SERVICE_NAME", "", "The resource's `service.name`; the function's name unless set.",
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +

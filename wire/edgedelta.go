@@ -19,8 +19,7 @@ type FunctionDetails struct {
 	Tags         []telemetry.Attribute
 }
 
-// EdgeDeltaEncoder is what EdgeDelta makes.
-type EdgeDeltaEncoder struct {
+type edgeDelta struct {
 	head    []byte // cloud, name and version of the function, pre-encoded up to the request id
 	details func(requestID string) *FunctionDetails
 	known   *FunctionDetails // that memory, tags and process are made of
@@ -50,8 +49,8 @@ var edgeDeltaTypes = []string{"function", "platform.start", "platform.runtimeDon
 // details, asked at each record with its request id, may be nil or give nil; a
 // new pointer is a new answer. Unlike other encoders this one remembers the last invocations' times,
 // so it is for one goroutine at a time and for one destination.
-func EdgeDelta(res *telemetry.Resource, details func(requestID string) *FunctionDetails) *EdgeDeltaEncoder {
-	e := &EdgeDeltaEncoder{details: details}
+func EdgeDelta(res *telemetry.Resource, details func(requestID string) *FunctionDetails) Encoder {
+	e := &edgeDelta{details: details}
 	h := append(e.head, `{"cloud":{"resource_id":`...)
 	h = appendText(h, "arn:aws:lambda:"+res.Region+":"+res.AccountID+":function:"+res.FunctionName)
 	h = appendText(append(h, `,"account_id":`...), res.AccountID)
@@ -64,12 +63,12 @@ func EdgeDelta(res *telemetry.Resource, details func(requestID string) *Function
 
 // Wants tells whether the format has a record for events of that type. The
 // original drops all others, extension lines among them, and so does who asks.
-func (e *EdgeDeltaEncoder) Wants(eventType string) bool {
+func (e *edgeDelta) Wants(eventType string) bool {
 	return slices.Contains(edgeDeltaTypes, eventType)
 }
 
 // AppendLog leaves dst as it is for a type that the format has not.
-func (e *EdgeDeltaEncoder) AppendLog(dst []byte, l *telemetry.Log) []byte {
+func (e *edgeDelta) AppendLog(dst []byte, l *telemetry.Log) []byte {
 	step := ""
 	switch l.Type {
 	case "function", "platform.report":
@@ -109,7 +108,7 @@ func (e *EdgeDeltaEncoder) AppendLog(dst []byte, l *telemetry.Log) []byte {
 }
 
 // learn takes over new details.
-func (e *EdgeDeltaEncoder) learn(requestID string) {
+func (e *edgeDelta) learn(requestID string) {
 	if e.details == nil {
 		return
 	}
@@ -141,7 +140,7 @@ func (e *EdgeDeltaEncoder) learn(requestID string) {
 }
 
 // span finds the invocation's entry, or makes one in place of the oldest.
-func (e *EdgeDeltaEncoder) span(id string) *invocationSpan {
+func (e *edgeDelta) span(id string) *invocationSpan {
 	for i := range e.spans {
 		if e.spans[i].id == id {
 			return &e.spans[i]
@@ -195,7 +194,7 @@ func appendStatus(dst []byte, status string) []byte {
 // appendMetrics appends the report's figures; one that is 0 or unknown is left
 // out. What came after the runtime is the duration without the time between
 // START and END; memory_percent is what was free.
-func (e *EdgeDeltaEncoder) appendMetrics(dst []byte, r *report, id string) []byte {
+func (e *edgeDelta) appendMetrics(dst []byte, r *report, id string) []byte {
 	var runtime, post, left, percent float64
 	if s := e.span(id); !s.start.IsZero() && !s.end.IsZero() && r.duration != 0 {
 		post = r.duration - float64(s.end.Sub(s.start).Milliseconds())
@@ -274,10 +273,10 @@ func trailingSpace(text []byte) int {
 func isSpaceEscape(c byte) bool { return c == 'n' || c == 'r' || c == 't' || c == 'f' }
 
 // AppendHead appends nothing: it is a line format.
-func (*EdgeDeltaEncoder) AppendHead(dst []byte, _ int) []byte { return dst }
+func (*edgeDelta) AppendHead(dst []byte, _ int) []byte { return dst }
 
 // ContentType is the original's, though the body is a line an object.
-func (*EdgeDeltaEncoder) ContentType() string { return "application/json" }
+func (*edgeDelta) ContentType() string { return "application/json" }
 
 // Extension is that of NDJSON.
-func (*EdgeDeltaEncoder) Extension() string { return ".ndjson" }
+func (*edgeDelta) Extension() string { return ".ndjson" }

@@ -45,7 +45,7 @@ func edgeDeltaEvents() []telemetry.Log {
 }
 
 // encodeWanted does what a destination's lane does.
-func encodeWanted(e *EdgeDeltaEncoder, logs []telemetry.Log) string {
+func encodeWanted(e *edgeDelta, logs []telemetry.Log) string {
 	var body []byte
 	for i := range logs {
 		if e.Wants(logs[i].Type) {
@@ -73,7 +73,7 @@ func TestEdgeDeltaRecords(t *testing.T) {
 		`"faas.max_memory_used":84,"faas.memory_left":44,"faas.memory_percent":34.375}` + "\n" +
 		edgeDeltaCloud + `"request_id":"other"},"timestamp":"2026-10-01T09:00:00.500Z","log_type":"platform.report",` +
 		`"faas.duration_ms":10.5}` + "\n"
-	e := EdgeDelta(edgeDeltaResource, nil)
+	e := EdgeDelta(edgeDeltaResource, nil).(*edgeDelta)
 	got := encodeWanted(e, edgeDeltaEvents())
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
@@ -93,7 +93,7 @@ func TestEdgeDeltaRecords(t *testing.T) {
 
 func TestEdgeDeltaFunctionDetails(t *testing.T) {
 	var details *FunctionDetails
-	e := EdgeDelta(edgeDeltaResource, func(string) *FunctionDetails { return details })
+	e := EdgeDelta(edgeDeltaResource, func(string) *FunctionDetails { return details }).(*edgeDelta)
 	events := edgeDeltaEvents()[2:4]
 	if got := encodeWanted(e, events); strings.Contains(got, "memory_size") || strings.Contains(got, "tags") {
 		t.Errorf("details from nowhere: %s", got)
@@ -118,7 +118,7 @@ func TestEdgeDeltaFunctionDetails(t *testing.T) {
 // More invocations at once than are remembered: the figure is left out, not
 // made up of another's times.
 func TestEdgeDeltaForgetsOldInvocations(t *testing.T) {
-	e := EdgeDelta(edgeDeltaResource, nil)
+	e := EdgeDelta(edgeDeltaResource, nil).(*edgeDelta)
 	events := edgeDeltaEvents()
 	e.AppendLog(nil, &events[2])
 	for i := range len(e.spans) {
@@ -137,7 +137,7 @@ func FuzzEdgeDelta(f *testing.F) {
 		if !json.Valid([]byte(body)) {
 			return
 		}
-		e := EdgeDelta(edgeDeltaResource, nil)
+		e := EdgeDelta(edgeDeltaResource, nil).(*edgeDelta)
 		line := e.AppendLog(nil, &telemetry.Log{Type: kind, Body: []byte(body)})
 		if e.Wants(kind) != (len(line) > 0) {
 			t.Errorf("%q of %s", line, kind)

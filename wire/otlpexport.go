@@ -178,22 +178,3 @@ func (OTLPExports) ContentType() string { return "application/x-protobuf" }
 
 // Extension is that of OTLPLogs.
 func (OTLPExports) Extension() string { return ".otlp.pb" }
-
-// Unread is the encoder of a lane whose records nobody looks into: an export's
-// body is appended as it is. Logs have no place there.
-type Unread struct{}
-
-// AppendExport appends the body.
-func (Unread) AppendExport(dst []byte, x *telemetry.Export) []byte { return append(dst, x.Body...) }
-
-// AppendLog appends nothing.
-func (Unread) AppendLog(dst []byte, _ *telemetry.Log) []byte { return dst }
-
-// AppendHead appends nothing.
-func (Unread) AppendHead(dst []byte, _ int) []byte { return dst }
-
-// ContentType is that of bytes.
-func (Unread) ContentType() string { return "application/octet-stream" }
-
-// Extension is a file's.
-func (Unread) Extension() string { return ".bin" }

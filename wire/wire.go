@@ -18,11 +18,3 @@ type Encoder interface {
 	// Extension is the file name ending of a whole body, with its dot.
 	Extension() string
 }
-
-// ExportEncoder is an Encoder whose format has a place for exports, too.
-type ExportEncoder interface {
-	Encoder
-	// AppendExport appends an export's records to dst and returns the extended
-	// slice.
-	AppendExport(dst []byte, x *telemetry.Export) []byte
-}

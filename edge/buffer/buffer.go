@@ -135,8 +135,16 @@ func (c *Chunk) Append(enc wire.Encoder, l *telemetry.Log) int {
 	return c.grew(last, enc.AppendLog(last.bytes, l), 1)
 }
 
+// ExportEncoder is an Encoder whose format has a place for exports, too.
+type ExportEncoder interface {
+	wire.Encoder
+	// AppendExport appends an export's records to dst and returns the extended
+	// slice.
+	AppendExport(dst []byte, x *telemetry.Export) []byte
+}
+
 // AppendExport does the same with all records of an export.
-func (c *Chunk) AppendExport(enc wire.ExportEncoder, x *telemetry.Export) int {
+func (c *Chunk) AppendExport(enc ExportEncoder, x *telemetry.Export) int {
 	last := c.room(len(x.Body))
 	return c.grew(last, enc.AppendExport(last.bytes, x), x.Records)
 }
