@@ -4,7 +4,6 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -68,8 +67,8 @@ func TestDatadogClient(t *testing.T) {
 			c.Count("orders", 2, nil, 1), c.Count("orders", 3, nil, 1), c.Gauge("stock", 12.5, []string{"a", "b:c"}, 1),
 			c.Distribution("size", 3, nil, 1), c.Distribution("size", 1, nil, 1), c.Distribution("size", 2, nil, 1),
 			c.Histogram("height", 7, nil, 1), c.Timing("latency", 320*time.Millisecond, nil, 1),
-			c.Set("users", "ada:1", nil, 1), c.CountWithTimestamp("old", 5, nil, 1, at), c.GaugeWithTimestamp("old", 6, nil, 1, at),
-			c.Event(event), c.ServiceCheck(check), c.Flush(), c.Close())
+			c.Set("users", "ada:1", nil, 1), c.CountWithTimestamp("old", 5, nil, 1, at),
+			c.GaugeWithTimestamp("old", 6, nil, 1, at), c.Event(event), c.ServiceCheck(check), c.Flush(), c.Close())
 		compare(t, k, s, []string{
 			"counter shop.orders 5 env=prod",
 			"gauge shop.stock 12.5 env=prod a= b=c",
@@ -128,8 +127,5 @@ func TestCactusClient(t *testing.T) {
 			"change shop.stock -4", "histogram shop.latency [320]×[1]ms", "histogram shop.latency [1.5]×[1]ms",
 			"counter shop.users 1 set.member=ada", "counter shop.users 1 set.member=7", "gauge shop.raw 1.5",
 		})
-		if got := strings.Join(k.lines, " "); !strings.Contains(got, "stock 9") {
-			t.Error(got)
-		}
 	}
 }

@@ -3,6 +3,7 @@ package statsd
 import (
 	"bytes"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/VictoriaMetrics/easyproto"
@@ -321,7 +322,12 @@ func appendText(m *easyproto.MessageMarshaler, field uint32, text []byte) {
 }
 
 // validText replaces what is not UTF-8: a protobuf string must be.
-func validText(text []byte) []byte { return bytes.ToValidUTF8(text, []byte("\ufffd")) }
+func validText(text []byte) []byte {
+	if utf8.Valid(text) { // bytes.ToValidUTF8 would copy it
+		return text
+	}
+	return bytes.ToValidUTF8(text, []byte("\ufffd"))
+}
 
 func namedIn(tags []telemetry.Tag, key []byte) bool {
 	for _, tag := range tags {

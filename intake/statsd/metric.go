@@ -11,16 +11,19 @@ import (
 	"slipstream/telemetry"
 )
 
-// Limits of one line; a longer one than a datagram cannot come.
+// Limits of one line, which is no longer than a datagram. Without them one of
+// many values and many tags would become gigabytes.
 const (
 	maxTags   = 256
-	maxValues = 8192
+	maxValues = 1024 // of anything but a distribution
+	maxBucket = 1024 // values of one point of a distribution
 )
 
 // Why a line is dropped.
 const (
-	reasonMalformed   = "malformed"
-	reasonTooManyTags = "too_many_tags"
+	reasonMalformed     = "malformed"
+	reasonTooManyTags   = "too_many_tags"
+	reasonTooManyValues = "too_many_values"
 )
 
 // metric is one line of a metric, taken apart. It is used again for the next.
@@ -92,16 +95,19 @@ func (m *metric) parseValues(raw []byte) (reason string) {
 		if m.point.Kind == telemetry.Counter {
 			v /= m.rate
 		}
-		if !ok || math.IsInf(v, 0) || len(m.values) == maxValues {
+		switch {
+		case !ok || math.IsInf(v, 0):
 			return reasonMalformed
+		case len(m.values) == maxValues && m.point.Kind != telemetry.Distribution:
+			return reasonTooManyValues
 		}
 		m.values = append(m.values, v)
 	}
 	return ""
 }
 
-// each calls add for the metric's points: several values of a distribution are
-// one point, of anything else as many. The point is borrowed.
+// each calls add for the metric's points: up to maxBucket values of a distribution
+// are one point, several of anything else are as many. The point is borrowed.
 func (m *metric) each(add func(*telemetry.Point)) {
 	p := &m.point
 	if p.Kind == telemetry.Set {
@@ -110,12 +116,14 @@ func (m *metric) each(add func(*telemetry.Point)) {
 	}
 	if p.Kind == telemetry.Distribution && len(m.values) > 1 {
 		slices.Sort(m.values)
-		m.centroids = m.centroids[:0]
-		for _, v := range m.values {
-			m.centroids = append(m.centroids, telemetry.Centroid{Value: v, Count: p.Count})
+		for some := range slices.Chunk(m.values, maxBucket) {
+			m.centroids = m.centroids[:0]
+			for _, v := range some {
+				m.centroids = append(m.centroids, telemetry.Centroid{Value: v, Count: p.Count})
+			}
+			p.Centroids = m.centroids
+			add(p)
 		}
-		p.Centroids = m.centroids
-		add(p)
 		return
 	}
 	for _, v := range m.values {

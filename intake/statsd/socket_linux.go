@@ -25,7 +25,7 @@ func (s *Server) serveSocket() bool {
 	// another deadline, if something has been refused.
 	readable := func(fd uintptr) bool {
 		waits := s.refused > 0
-		if s.drain(int(fd), buf, s.closing.Load) && !waits {
+		if s.drain(int(fd), buf, s.closing.Load) && s.refused == 0 {
 			s.offer()
 		}
 		s.countLost(int(fd))

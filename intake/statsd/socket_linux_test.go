@@ -51,7 +51,7 @@ func cpu() time.Duration {
 var bursts = map[string]int{"udp": 100, "unixgram": 8}
 
 // loaded gives a function that sends datagrams, and one that reads them all.
-func loaded(t testing.TB, network, address string) (sendAll func(), readAll func() int) {
+func loaded(t testing.TB, network, address string, more ...[]byte) (sendAll func(), readAll func() int) {
 	socket, err := net.ListenPacket(network, address)
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +77,7 @@ func loaded(t testing.TB, network, address string) (sendAll func(), readAll func
 		[]byte("shop.stock.items:1999|g|#env:prod"),
 		[]byte("shop.payload.size:2048|d|#env:prod,region:eu-central-1,function:checkout"),
 	}
+	lines = append(lines, more...)
 	buf := make([]byte, maxDatagram+1)
 	never := func() bool { return false }
 	read := func(fd uintptr) { s.drain(int(fd), buf, never); s.offer() }
@@ -98,7 +99,8 @@ func loaded(t testing.TB, network, address string) (sendAll func(), readAll func
 
 func TestDatagramsAllocateNothing(t *testing.T) {
 	for network, address := range map[string]string{"udp": "127.0.0.1:0", "unixgram": t.TempDir() + "/s"} {
-		sendAll, readAll := loaded(t, network, address)
+		sendAll, readAll := loaded(t, network, address,
+			[]byte("a:3:1:2|d|#k:v,k:w"), []byte("users:ada|s\n_e{1,1}:a|b|#k:v,k:w"), []byte("_sc|db|1|m:one\\ntwo"))
 		round := func() { sendAll(); readAll() }
 		if n := testing.AllocsPerRun(50, round); n != 0 {
 			t.Errorf("%s: %v allocations for %d datagrams", network, n, bursts[network])

@@ -86,14 +86,24 @@ type Server struct {
 
 // Serve begins to read the socket, which Close closes.
 func Serve(socket net.PacketConn, c Config) *Server {
-	s := &Server{config: c, socket: socket, points: wire.NewPoints(c.Completion, scopeName)}
-	s.add = func(p *telemetry.Point) { s.points.Append(p, s.now) }
+	s := newServer(socket, c)
 	if b, ok := socket.(interface{ SetReadBuffer(bytes int) error }); ok {
 		if err := b.SetReadBuffer(socketBuffer); err != nil {
 			slog.Debug("statsd: the socket keeps its buffer's size", "cause", err)
 		}
 	}
 	s.served.Go(s.serve)
+	return s
+}
+
+func newServer(socket net.PacketConn, c Config) *Server {
+	s := &Server{config: c, socket: socket, points: wire.NewPoints(c.Completion, scopeName)}
+	s.add = func(p *telemetry.Point) {
+		s.points.Append(p, s.now)
+		if s.points.Size() >= fullExport {
+			s.full()
+		}
+	}
 	return s
 }
 
@@ -204,15 +214,15 @@ func (s *Server) datagram(data []byte, now time.Time) {
 			s.config.Drop(reason, 1)
 		}
 	}
-	if s.points.Size() >= fullExport || s.notices.size >= fullExport {
-		s.full()
-	}
 }
 
 func (s *Server) line(line []byte) (reason string) {
 	if isNotice(line) {
 		if reason = s.notice.parse(line); reason == "" {
 			s.notices.add(&s.notice, s.now)
+			if s.notices.size >= fullExport {
+				s.full()
+			}
 		}
 		return reason
 	}

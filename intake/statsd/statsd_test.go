@@ -166,11 +166,7 @@ func attributes(list []*commonpb.KeyValue) (s string) {
 }
 
 // idle is a Server without a socket.
-func idle(c Config) *Server {
-	s := &Server{config: c, points: wire.NewPoints(c.Completion, scopeName)}
-	s.add = func(p *telemetry.Point) { s.points.Append(p, s.now) }
-	return s
-}
+func idle(c Config) *Server { return newServer(nil, c) }
 
 func TestLines(t *testing.T) {
 	for _, tt := range []struct {
@@ -191,14 +187,15 @@ func TestLines(t *testing.T) {
 			[]string{"gauge page 1 T1565657600 url=http://x/y a=;c; :b="}},
 		{"a:1|c\r\n\nb:2|c\n", []string{"counter a 1", "counter b 2"}},
 		{"_e{5,4}:title|text", []string{`statsd.event INFO 9 "text" statsd.event.title=title`}},
-		{"_e{3,12}:a|b|one\\ntwo|\\n.|d:1565657600|h:host|k:key|p:low|s:src|t:error|#a:b,a:c|c:id|e:x",
+		{`_e{3,12}:a|b|one\ntwo|\n.|d:1565657600|h:host|k:key|p:low|s:src|t:error|#a:b,a:c|c:id|e:x`,
 			[]string{`statsd.event ERROR 17 "one\ntwo|\n." T1565657600 statsd.event.title=a|b host.name=host ` +
 				"statsd.event.aggregation_key=key statsd.event.priority=low statsd.event.source_type=src " +
 				"statsd.event.alert_type=error a=b;c;"}},
 		{"_e{1,0}:t||t:warning", []string{`statsd.event WARN 13 "" statsd.event.title=t statsd.event.alert_type=warning`}},
-		{"_sc|db.up|0", []string{`statsd.service_check INFO 9 "" statsd.service_check.name=db.up statsd.service_check.status=0`}},
-		{"_sc|db|2|d:1565657600|h:h|#a:b|c:id|m:down m\\: x|y\\nz", []string{`statsd.service_check ERROR 17 "down m: x|y\nz" ` +
-			"T1565657600 statsd.service_check.name=db host.name=h statsd.service_check.status=2 a=b"}},
+		{"_sc|db|0", []string{`statsd.service_check INFO 9 "" statsd.service_check.name=db statsd.service_check.status=0`}},
+		{"_sc|db|2|d:1565657600|h:h|#a:b|c:id|m:down m\\: x|y\\nz|c:id|e:x", []string{
+			`statsd.service_check ERROR 17 "down m: x|y\nz" T1565657600 statsd.service_check.name=db host.name=h ` +
+				"statsd.service_check.status=2 a=b"}},
 		{"_s:1|c", []string{"counter _s 1"}},
 	} {
 		k := newTaker()
@@ -225,9 +222,9 @@ func TestMalformed(t *testing.T) {
 		"x", "x:", "x:1", "x:1|", ":1|c", "x:|c", "x:1|q", "x:1|cc", "x:one|c", "x:1:|c", "x:1::2|d", "x:nan|g", "x:inf|g",
 		"x:0x10|c", "x:1_0|c", "x:1e999|c", "x:1.2.3|g", "x:--1|g", "x:.|g", "x:+|g", "x:1|c|@0", "x:1|c|@-1", "x:1|c|@2",
 		"x:1|c|@", "x:1e308|c|@1e-9", "x|y:1|c", "x:1|c|T", "x:1|c|Tx", "x:1|c|T0", "x:1|c|T1e11", "x:|s", "\x00\xff",
-		"x:1" + strings.Repeat(":1", maxValues) + "|d",
-		"_e{", "_e{1,1}", "_e{1,1}:a", "_e{1,1}:a|", "_e{0,1}:|a", "_e{1,2}:a|b", "_e{1,1}:ab|c", "_e{1,1}:a|bc", "_e{-1,1}:a|b",
-		"_e{1}:a|b", "_e{9999999,1}:a|b", "_e{1,1}:a|b|d:x", "_sc|", "_sc|a", "_sc|a|4", "_sc|a|", "_sc||1", "_sc|a|11",
+		"_e{", "_e{1,1}", "_e{1,1}:a", "_e{1,1}:a|", "_e{0,1}:|a", "_e{1,2}:a|b", "_e{1,1}:ab|c", "_e{1,1}:a|bc",
+		"_e{-1,1}:a|b", "_e{1}:a|b", "_e{9999999,1}:a|b", "_e{1,1}:a|b|d:x", "_sc|", "_sc|a", "_sc|a|4", "_sc|a|",
+		"_sc||1", "_sc|a|11",
 	} {
 		k := newTaker()
 		s := idle(k.config())
@@ -241,9 +238,12 @@ func TestMalformed(t *testing.T) {
 	k := newTaker()
 	s := idle(k.config())
 	s.datagram([]byte("x:1|c|#"+strings.Repeat("a,", maxTags)+"b\nx:1|c|#"+strings.Repeat("a,", maxTags)), time.Now())
+	values := "x:1" + strings.Repeat(":1", maxValues) + "|g\nx:1" + strings.Repeat(":2", 2*maxBucket) + "|d"
+	s.datagram([]byte(values), time.Now())
 	s.datagram(make([]byte, maxDatagram+1), time.Now())
 	s.offer()
-	if len(k.lines) != 1 || !cmp.Equal(k.drops, map[string]int{reasonTooManyTags: 1, reasonTooLarge: 1}) {
+	if len(k.lines) != 4 || k.lines[1] != fmt.Sprintf("histogram x [1 2]×[1 %d]", maxBucket-1) ||
+		!cmp.Equal(k.drops, map[string]int{reasonTooManyTags: 1, reasonTooManyValues: 1, reasonTooLarge: 1}) {
 		t.Errorf("%d lines, drops %v", len(k.lines), k.drops)
 	}
 }
@@ -426,7 +426,8 @@ func FuzzDatagram(f *testing.F) {
 				t.Fatal(line)
 			}
 		}
-		if dropped := k.drops[reasonMalformed] + k.drops[reasonTooManyTags]; k.records+dropped < lines || dropped > lines {
+		dropped := k.drops[reasonMalformed] + k.drops[reasonTooManyTags] + k.drops[reasonTooManyValues]
+		if k.records+dropped < lines || dropped > lines {
 			t.Fatalf("%d lines became %d records and drops %v", lines, k.records, k.drops)
 		}
 	})
