@@ -252,13 +252,16 @@ func TestHTTP(t *testing.T) {
 		{"f=trace", "/report?format=trace", "s" + testIDs + "1533531013 1", nil, 202,
 			"span s " + testHex + " @2018-08-06T04:50:13+1s ", nil},
 		{"logs", "/report?f=logs_json_arr", "[]", nil, 403, "", map[string]int{reasonLogsNotServed: 1}},
-		{"gzip that breaks", "/", "\x1f\x8brubbish" + zipped(t, "a 1\n"), gzipped, 400, "", map[string]int{reasonMalformed: 1}},
-		{"another encoding", "/", "a 1\n", []string{"Content-Encoding", "br"}, 400, "", map[string]int{reasonMalformed: 1}},
+		{"gzip that breaks", "/", "\x1f\x8brubbish" + zipped(t, "a 1\n"), gzipped, 400, "",
+			map[string]int{reasonMalformed: 1}},
+		{"another encoding", "/", "a 1\n", []string{"Content-Encoding", "br"}, 400, "",
+			map[string]int{reasonMalformed: 1}},
 		{"too large", "/", strings.Repeat("\n", maxBody+1), nil, 413, "", map[string]int{reasonTooLarge: 1}},
 		{"a bomb", "/", zipped(t, strings.Repeat("\n", 4*maxBody)), gzipped, 413, "", map[string]int{reasonTooLarge: 1}},
 		{"a bomb of one line", "/", zipped(t, strings.Repeat("x", 4*maxBody)), gzipped, 413, "",
 			map[string]int{reasonTooLarge: 2}},
-		{"a large event", "/api/v2/event", strings.Repeat(" ", maxLine+1), nil, 413, "", map[string]int{reasonTooLarge: 1}},
+		{"a large event", "/api/v2/event", strings.Repeat(" ", maxLine+1), nil, 413, "",
+			map[string]int{reasonTooLarge: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -40,6 +40,9 @@ func speaksHTTP(head []byte) (is, more bool) {
 	return false, more
 }
 
+// newHTTP makes the server of requests. A request that was under way while the
+// environment was frozen for a minute fails: so it does for its client, which
+// was frozen too, and sends it again.
 func (s *Server) newHTTP() *http.Server {
 	return &http.Server{
 		Handler:           http.HandlerFunc(s.answer),

@@ -144,6 +144,8 @@ func (s *Server) takeOne(read func(*parser) string) error {
 }
 
 // read reads once, and again while nothing comes and the connection may stay.
+// While the server closes, one silence is not enough: the processor may have
+// been taken away until the time was over, with the bytes there.
 func (s *Server) read(c net.Conn, l *lines) error {
 	for idle := 0; ; idle++ {
 		if err := s.tick(c); err != nil {
@@ -151,7 +153,10 @@ func (s *Server) read(c net.Conn, l *lines) error {
 		}
 		before := l.to - l.from
 		err := l.fill(c)
-		if l.to > before || !errors.Is(err, os.ErrDeadlineExceeded) || idle == idleTicks-1 || s.isClosing() {
+		if l.to > before || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if idle == idleTicks-1 || idle > 0 && s.isClosing() {
 			return err
 		}
 	}

@@ -54,17 +54,12 @@ const (
 	maxSpanTagValue = 128
 )
 
-// legal tells which bytes names and keys may have: , - . / digits, letters, _.
-var legal = func() (t [256]bool) {
-	for c := range t {
-		t[c] = c >= 44 && c <= 57 || c >= 65 && c <= 90 || c >= 97 && c <= 122 || c == '_'
-	}
-	return t
-}()
-
+// legalCharacters tells whether name has nothing but , - . / digits, letters
+// and _.
 func legalCharacters(name []byte) bool {
 	for _, c := range name {
-		if !legal[c] {
+		legal := c >= ',' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_'
+		if !legal {
 			return false
 		}
 	}

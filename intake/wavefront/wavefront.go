@@ -17,7 +17,8 @@
 // compressed with gzip. /api/v2/event takes an event's line, or its JSON. The
 // answer is 202 when everything has been taken, whatever lines of it were
 // refused and counted; 503 when there is no room: whoever sends the body again
-// sends all of it again.
+// sends all of it again. (The SDKs send spans to port 30001 unless their URL
+// names a port: then all goes there.)
 //
 // # What becomes of it
 //
@@ -76,8 +77,8 @@ type Options struct {
 	Now         func() time.Time
 }
 
-// drainGrace is how long Close waits for bytes that were sent before it.
-const drainGrace = 20 * time.Millisecond
+// drainGrace is how long Close waits, twice, for what was sent before it.
+const drainGrace = 10 * time.Millisecond
 
 // Server is one listener and its connections.
 type Server struct {
@@ -144,7 +145,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	// What waits in the backlog was sent before, too.
-	if l, ok := s.listener.(interface{ SetDeadline(time.Time) error }); !ok || l.SetDeadline(deadline) != nil {
+	if s.endAccept() != nil {
 		_ = s.listener.Close()
 	}
 	done := make(chan struct{})
@@ -177,17 +178,33 @@ func (s *Server) Close() error {
 	return s.Shutdown(ctx)
 }
 
+// endAccept lets Accept wait no longer than for what is there.
+func (s *Server) endAccept() error {
+	l, ok := s.listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return l.SetDeadline(time.Now().Add(drainGrace))
+}
+
 // accept takes connections until the listener ends.
 func (s *Server) accept() {
 	defer s.listener.Close()
 	var wait time.Duration
+	drained := false
 	for {
 		c, err := s.listener.Accept()
 		if err != nil {
-			var timeout net.Error
+			var network net.Error
 			switch {
-			case s.isClosing(), errors.Is(err, net.ErrClosed), !errors.As(err, &timeout):
+			case errors.Is(err, net.ErrClosed), !errors.As(err, &network):
 				return
+			case s.isClosing():
+				if drained || s.endAccept() != nil {
+					return
+				}
+				drained = true
+				continue
 			}
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second) // too many open files
 			select {
