@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	collectorlogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	"google.golang.org/grpc"
 
 	"slipstream/telemetry"
 )
@@ -321,4 +322,52 @@ func TestTooLate(t *testing.T) {
 		t.Errorf("gRPC: %v", r)
 	}
 	s.over.Store(false)
+}
+
+// A connection of gRPC gives its place up too when it is idle, and gets one again.
+func TestIdleGRPCGivesUpItsPlace(t *testing.T) {
+	s := newStage(t, Config{MaxConnections: 1})
+	c := s.dial(t)
+	for range 3 {
+		until(t, "it has a connection", func() bool { // its first one may be closed while it asks
+			_, err := collectorlogs.NewLogsServiceClient(c).Export(within(t), someLogs(1), grpc.WaitForReady(true))
+			return err == nil
+		})
+		r := s.post(t, "/v1/logs", http.NoBody, "Content-Type", protobufContentType)
+		if r.status != 200 {
+			t.Errorf("status %d", r.status)
+		}
+	}
+}
+
+// deadlines is an http.ResponseWriter that counts the deadlines it is given.
+type deadlines struct {
+	quiet
+	read, write int
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error  { d.read++; return nil }
+func (d *deadlines) SetWriteDeadline(time.Time) error { d.write++; return nil }
+
+// A freeze costs one slice of the patience, however long it is: the timer fires
+// once. All slices over, the deadline is set.
+func TestPatienceSurvivesAFreeze(t *testing.T) {
+	var w deadlines
+	p := newPatience(time.Hour)
+	p.watchRead(&w)
+	for range timeSlices - 1 {
+		p.tick()
+	}
+	if w.read != 0 {
+		t.Errorf("patience ended %d times before its last slice", w.read)
+	}
+	p.stop()
+	p.tick() // fired while it was stopped
+	p.watchWrite(&w)
+	for range timeSlices + 3 {
+		p.tick()
+	}
+	if w.read != 0 || w.write != 1 {
+		t.Errorf("%d read and %d write deadlines, want 0 and 1", w.read, w.write)
+	}
 }

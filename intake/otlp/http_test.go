@@ -256,3 +256,18 @@ func TestHTTPPartialSuccess(t *testing.T) {
 		t.Errorf("dropped %v, want 3 malformed", d)
 	}
 }
+
+// Where nothing valid is left the request is refused, whatever is around it.
+func TestHTTPNothingLeft(t *testing.T) {
+	s := newStage(t, Config{})
+	body := bytes.Replace(marshal(t, someLogs(1)), []byte("INFO"), []byte("INF\xff"), 1)
+	body = append(body, marshal(t, someLogs(0))...)
+	r := s.post(t, "/v1/logs", bytes.NewReader(body), "Content-Type", protobufContentType)
+	if r.status != 400 || len(s.exports()) != 0 {
+		t.Errorf("status %d", r.status)
+	}
+	judgeStatus(t, r)
+	if d := s.drops(); d["malformed"] != 1 {
+		t.Errorf("dropped %v", d)
+	}
+}

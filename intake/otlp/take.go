@@ -86,17 +86,17 @@ func (s *Server) take(d *desk) verdict {
 		in, out = out, in
 	}
 	v := verdict{signal: d.signal}
-	records, err := wire.CheckExport(d.signal, *in)
-	if err != nil {
+	records, cause := wire.CheckExport(d.signal, *in)
+	if cause != nil {
 		var ok bool
-		if *out, v.rejected, ok = s.sift(d, (*out)[:0], *in); !ok {
-			return s.drop("malformed", max(v.rejected, 1), malformed(err))
+		if *out, v.rejected, ok = s.sift(d, (*out)[:0], *in); ok {
+			in, out = out, in
+			records, _ = wire.CheckExport(d.signal, *in) // 0 if it is still not valid
 		}
-		v.message = fmt.Sprintf("%d records were rejected: %v", v.rejected, err)
-		in, out = out, in
-		if records, err = wire.CheckExport(d.signal, *in); err != nil || records == 0 {
-			return s.drop("malformed", max(v.rejected, 1), malformed(err))
+		if records == 0 {
+			return s.drop("malformed", max(v.rejected, 1), malformed(cause))
 		}
+		v.message = fmt.Sprintf("%d records were rejected: %v", v.rejected, cause)
 	}
 	if records > 0 {
 		*out = wire.CompleteExport((*out)[:0], d.signal, *in, s.config.Completion)
