@@ -342,6 +342,14 @@ func TestSlowBodies(t *testing.T) {
 				if took := time.Since(began); w.Code != tt.status || took != tt.after {
 					t.Errorf("status %d after %v, drops %q", w.Code, took, k.drops)
 				}
+				time.Sleep(time.Hour)
+				select {
+				case <-s.over:
+					if tt.status == 200 {
+						t.Error("the connection is ended in its next request")
+					}
+				default:
+				}
 				if len(k.requests) != map[int]int{200: 1}[tt.status] || len(h.slots) > 0 {
 					t.Errorf("took %d, %d slots are held", len(k.requests), len(h.slots))
 				}
@@ -404,6 +412,9 @@ func TestTakingAllocatesNothing(t *testing.T) {
 		h.ServeHTTP(w, r)
 	}); n >= 1 || w.status != 200 {
 		t.Errorf("%v allocations for a request, status %d", n, w.status)
+	}
+	if in := <-h.idle; len(in.names) > 0 || len(in.request.Header) > 0 || in.request.Target != "" {
+		t.Errorf("what is kept for the next one holds %d names and %+v", len(in.names), in.request)
 	}
 }
 
