@@ -186,11 +186,11 @@ func request(target *url.URL, r *forwarded.Request, key string) (*http.Request, 
 		return nil, errors.New("the request's path is none")
 	}
 	u.Scheme, u.Host = target.Scheme, target.Host
-	if u.RequestURI() != where && !strings.HasPrefix(where, "//") {
-		u = &url.URL{Scheme: target.Scheme, Host: target.Host, Opaque: where} // or it would be escaped otherwise
+	if u.RequestURI() != where && !strings.HasPrefix(where, "//") { // with // Opaque would be a host
+		u = &url.URL{Scheme: target.Scheme, Host: target.Host, Opaque: where} // or net/http would escape it anew
 	}
 	req := &http.Request{
-		Method: r.Method, URL: u, Host: target.Host, Header: make(http.Header, len(r.Header)+2),
+		Method: r.Method, URL: u, Header: make(http.Header, len(r.Header)+2),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(r.Body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil },
 	}

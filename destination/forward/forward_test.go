@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -195,6 +196,49 @@ func TestJoin(t *testing.T) {
 			t.Errorf("%s and %s: %s, want %s", tt.target, tt.rest, got, tt.want)
 		}
 	}
+}
+
+// Agents write what should be escaped; collectors get it as it was.
+func TestPathsAsTheyCame(t *testing.T) {
+	c, server := startCollector(t)
+	client := dial(t, server.URL)
+	for target, want := range map[string]string{
+		"/a|b^c?d|e": "/a|b^c?d|e", "/\xff\"<>": "/\xff\"<>", "/a#b": "/a#b", "//a/b": "//a/b",
+		"//a|b": "//a%7Cb", // the exception: the same path, escaped
+	} {
+		if err := client.Send(t.Context(), batch("e-1", forwarded.Request{Method: "POST", Target: target})); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+		if got := c.requests["e-1"].URI; got != want {
+			t.Errorf("%s: arrived as %s, want %s", target, got, want)
+		}
+	}
+}
+
+// A port where something says back what it hears gives no secret to a message.
+func TestEcho(t *testing.T) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		conn, err := socket.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.Copy(conn, conn)
+	})
+	client := dial(t, "http://"+socket.Addr().String()+"/secret")
+	err = client.Send(t.Context(), batch("e-1", post("secret")))
+	if err == nil || destination.Permanent(err) || strings.Contains(err.Error(), "secret") ||
+		!strings.Contains(err.Error(), "not HTTP") {
+		t.Error(err)
+	}
+	socket.Close()
+	serving.Wait()
 }
 
 // A batch goes on where it failed; what is rejected on the way is counted once.

@@ -342,12 +342,80 @@ func TestSlowBodies(t *testing.T) {
 				if took := time.Since(began); w.Code != tt.status || took != tt.after {
 					t.Errorf("status %d after %v, drops %q", w.Code, took, k.drops)
 				}
+				time.Sleep(time.Hour)
+				select {
+				case <-s.over:
+					if tt.status == 200 {
+						t.Error("the connection is ended in its next request")
+					}
+				default:
+				}
 				if len(k.requests) != map[int]int{200: 1}[tt.status] || len(h.slots) > 0 {
 					t.Errorf("took %d, %d slots are held", len(k.requests), len(h.slots))
 				}
 			})
 		})
 	}
+}
+
+// pipes is a network of one connection.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	if conn, more := <-p.conns; more {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.conns) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// The same with a real server: the agent is told, and the connection is closed.
+func TestStalledConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &taken{}
+		network := &pipes{conns: make(chan net.Conn, 1)}
+		server := &http.Server{Handler: handler(t, k, 0)}
+		served := make(chan error)
+		go func() { served <- server.Serve(network) }()
+		agent, conn := net.Pipe()
+		network.conns <- conn
+		began := time.Now()
+		if _, err := io.WriteString(agent, "POST /v HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf"); err != nil {
+			t.Fatal(err)
+		}
+		answers := bufio.NewReader(agent)
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); resp.StatusCode != 408 || took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("status %d after %v", resp.StatusCode, took)
+		}
+		if _, err := answers.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("the connection goes on: %v", err)
+		}
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		if drops := strings.Join(k.drops, ","); drops != "stalled 1" || len(k.requests) > 0 {
+			t.Errorf("drops %q, took %d", drops, len(k.requests))
+		}
+	})
 }
 
 // Large bodies that do not come hold up no small one, and other large ones not
@@ -404,6 +472,9 @@ func TestTakingAllocatesNothing(t *testing.T) {
 		h.ServeHTTP(w, r)
 	}); n >= 1 || w.status != 200 {
 		t.Errorf("%v allocations for a request, status %d", n, w.status)
+	}
+	if in := <-h.idle; len(in.names) > 0 || len(in.request.Header) > 0 || in.request.Target != "" {
+		t.Errorf("what is kept for the next one holds %d names and %+v", len(in.names), in.request)
 	}
 }
 

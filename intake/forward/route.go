@@ -15,9 +15,9 @@ type Route struct {
 	// Prefix is the path, "/thundra"; it takes "/thundra" and all below it, not
 	// "/thundrax". "" takes every path.
 	Prefix string
-	// Target is where they go on: scheme, host and path, before which stands
-	// nothing and after which comes what follows the prefix; and a query that
-	// each request gets besides its own. Path and query may be secret.
+	// Target is where they go on to: scheme, host and path, after which comes
+	// what follows the prefix, and a query that goes before the request's own.
+	// Path and query may be secret.
 	Target *url.URL
 	// Status is what an agent is told at once, 200 to 299.
 	Status int
