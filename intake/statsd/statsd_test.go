@@ -403,6 +403,30 @@ func TestSocketClosed(t *testing.T) {
 	}
 }
 
+// Close ends though a client never does.
+func TestCloseUnderLoad(t *testing.T) {
+	for name, open := range sockets(t) {
+		k := newTaker()
+		socket, client := open()
+		s := Serve(socket, k.config())
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			for {
+				// A UDP client may learn of the closed socket, or not: then it is closed below.
+				if _, err := client.Write([]byte("x:1|c")); err != nil {
+					return
+				}
+			}
+		})
+		k.wait(t, name, func() bool { return k.records > 1000 })
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = client.Close()
+		sending.Wait()
+	}
+}
+
 func FuzzDatagram(f *testing.F) {
 	for _, seed := range []string{"a:1|c|@0.5|#x:y,z", "a:1:2:3|d|T1565657600", "u:m:n|s", "g:+1|g\ng:-1|g",
 		"_e{3,4}:abc|text|d:1565657600|t:error|#a:b", "_sc|n|1|h:x|m:m\\: \\n", "a:1|c\xff\n\xfe:1e5|ms|c:x|e:y|card:low"} {
