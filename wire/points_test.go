@@ -202,6 +202,31 @@ func TestPointsOfAnySize(t *testing.T) {
 	}
 }
 
+// Reset forgets what no Export has asked for, and a buffer that was too large;
+// the same name with another unit is another Metric.
+func TestPointsReset(t *testing.T) {
+	p := newTestPoints()
+	point := telemetry.Point{Name: []byte("m"), Time: at, Value: 1, Tags: tags("k", strings.Repeat("x", keptBuffer))}
+	p.Append(&point, testNow)
+	p.Reset()
+	if cap(p.buf) > keptBuffer {
+		t.Errorf("%d bytes are kept", cap(p.buf))
+	}
+	point.Tags = nil
+	p.Append(&point, testNow)
+	p.Reset()
+	p.Append(&point, testNow)
+	point.Unit = "s"
+	p.Append(&point, testNow)
+	inSeconds := gaugeOf("m", number(time.Time{}, at, 1))
+	inSeconds.Unit = "s"
+	want := []*metricspb.Metric{gaugeOf("m", number(time.Time{}, at, 1)), inSeconds}
+	got := metricsOracle(t, p.Export().Body).ScopeMetrics[0].Metrics
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func benchmarkPoints() []telemetry.Point {
 	label := tags("environment", "production", "region", "eu-central-1", "function", "checkout")
 	return []telemetry.Point{

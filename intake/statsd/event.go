@@ -60,8 +60,6 @@ const (
 	severityError = 17
 )
 
-var marshalers easyproto.MarshalerPool
-
 // notice is an event or a service check: one log record.
 type notice struct {
 	name       string
@@ -75,7 +73,7 @@ type notice struct {
 
 // notices collects them as OTLP log records.
 type notices struct {
-	marshaler *easyproto.Marshaler
+	marshaler easyproto.Marshaler
 	scopeLogs *easyproto.MessageMarshaler // nil as long as there is none
 	records   int
 	size      int // about
@@ -254,7 +252,7 @@ func parseSize(s []byte) (int, bool) {
 // add appends n as a log record.
 func (s *notices) add(n *notice, now time.Time) {
 	if s.scopeLogs == nil {
-		s.marshaler = marshalers.Get()
+		s.marshaler.Reset()
 		s.scopeLogs = s.marshaler.MessageMarshaler().AppendMessage(fieldResourceLogs).AppendMessage(fieldScopeLogs)
 		s.scopeLogs.AppendMessage(fieldScope).AppendString(fieldScopeName, scopeName)
 	}
@@ -344,10 +342,9 @@ func (s *notices) take(c *wire.Completion) *telemetry.Export {
 	s.export = telemetry.Export{Signal: telemetry.Logs, Records: s.records}
 	if s.scopeLogs != nil {
 		s.body = s.marshaler.Marshal(s.body[:0])
-		marshalers.Put(s.marshaler)
 		s.complete = wire.CompleteExport(s.complete[:0], telemetry.Logs, s.body, c)
 		s.export.Body = s.complete
 	}
-	s.scopeLogs, s.marshaler, s.records, s.size = nil, nil, 0, 0
+	s.scopeLogs, s.records, s.size = nil, 0, 0
 	return &s.export
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +33,36 @@ func TestSocketFull(t *testing.T) {
 	}
 	if k.records < 1 || k.records+k.drops[reasonSocketFull] != datagrams+1 {
 		t.Errorf("%d records, drops %v", k.records, k.drops)
+	}
+}
+
+// However many send at once, every datagram is taken or counted.
+func TestFlood(t *testing.T) {
+	const clients, datagrams = 4, 10_000
+	k := newTaker()
+	socket, first := sockets(t)["udp"]()
+	s := Serve(socket, k.config())
+	var sending sync.WaitGroup
+	for range clients {
+		client, err := net.Dial("udp", first.RemoteAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sending.Go(func() {
+			for range datagrams {
+				if _, err := client.Write([]byte("x:1|c")); err != nil {
+					t.Error(err)
+				}
+			}
+			_ = client.Close()
+		})
+	}
+	sending.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.records + k.drops[reasonSocketFull]; got != clients*datagrams || k.records == 0 {
+		t.Errorf("%d records, drops %v: %d of %d", k.records, k.drops, got, clients*datagrams)
 	}
 }
 

@@ -161,7 +161,7 @@ func (s *Server) servePackets() {
 			return
 		case s.closing.Load(): // what was sent before
 			s.deadline.Lock() // after Close has set its own
-			last, collecting = true, true
+			last = true
 			_ = s.socket.SetReadDeadline(time.Now().Add(moment)) // else the next read says why not
 			s.deadline.Unlock()
 		default:

@@ -51,6 +51,9 @@ func (k *taker) take(e *telemetry.Export) error {
 		return k.answer
 	}
 	lines, err := describe(e)
+	if n, wrong := wire.CheckExport(e.Signal, e.Body); n != e.Records || wrong != nil {
+		err = errors.Join(err, fmt.Errorf("the check counts %d records: %w", n, wrong))
+	}
 	if err != nil || len(lines) != e.Records || e.Records == 0 {
 		lines = append(lines, fmt.Sprintf("WRONG EXPORT: %d lines of %d: %v", len(lines), e.Records, err))
 	}
@@ -372,6 +375,30 @@ func TestNoRoomForever(t *testing.T) {
 	}
 }
 
+// Room that comes and goes: what was kept makes place again when it is taken.
+func TestRoomAgain(t *testing.T) {
+	k := newTaker()
+	s := idle(k.config())
+	line := []byte("x:1|c|#a:" + strings.Repeat("v", 10_000) + "\n_e{1,1}:a|b")
+	const rounds, datagrams = 5, 60
+	for range rounds {
+		k.answer = telemetry.ErrNoRoom
+		for range datagrams {
+			s.datagram(line, time.Now())
+		}
+		if s.waitingBytes < 5*fullExport || s.refused == 0 {
+			t.Errorf("%d bytes wait, for %v", s.waitingBytes, s.refused)
+		}
+		k.answer = nil
+		if !s.offer() || s.waitingBytes != 0 || len(s.waiting) != 0 || s.refused != 0 {
+			t.Errorf("after all was taken %d bytes wait, for %v", s.waitingBytes, s.refused)
+		}
+	}
+	if k.records != rounds*datagrams*2 || len(k.drops) > 0 {
+		t.Errorf("%d records, drops %v", k.records, k.drops)
+	}
+}
+
 // Many datagrams become few Exports, as many as are full.
 func TestExportsAreFull(t *testing.T) {
 	k := newTaker()
@@ -382,6 +409,13 @@ func TestExportsAreFull(t *testing.T) {
 	s.offer()
 	if k.records != 10_000 || k.offers > 20 {
 		t.Errorf("%d records in %d exports", k.records, k.offers)
+	}
+	before, text := k.offers, strings.Repeat("x", 10_000)
+	for range 100 {
+		s.datagram([]byte("_e{1,10000}:a|"+text+"\n_sc|a|1|h:"+text), time.Now())
+	}
+	if s.offer(); k.offers-before < 20 || k.offers-before > 50 {
+		t.Errorf("2 MB of notices became %d exports", k.offers-before)
 	}
 }
 
@@ -400,6 +434,30 @@ func TestSocketClosed(t *testing.T) {
 		if err := s.Close(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Close ends though a client never does.
+func TestCloseUnderLoad(t *testing.T) {
+	for name, open := range sockets(t) {
+		k := newTaker()
+		socket, client := open()
+		s := Serve(socket, k.config())
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			for {
+				// A UDP client may learn of the closed socket, or not: then it is closed below.
+				if _, err := client.Write([]byte("x:1|c")); err != nil {
+					return
+				}
+			}
+		})
+		k.wait(t, name, func() bool { return k.records > 1000 })
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = client.Close()
+		sending.Wait()
 	}
 }
 
