@@ -37,6 +37,8 @@ var layers = []row{
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
+	{prefix: "intake/statsd", project: []string{"telemetry", "wire"}, modules: []string{easyproto},
+		tests: []string{otel, protobuf, datadogStatsD, cactusStatsD}},
 
 	// One backend never knows another one: what they share is in package destination. They are
 	// given finished bytes; jx and easyproto are for the servers' answers.
@@ -109,6 +111,8 @@ const (
 	wavefrontSDK   = "github.com/wavefronthq/wavefront-sdk-go"
 	goCmp          = "github.com/google/go-cmp"
 	goleak         = "go.uber.org/goleak"
+	datadogStatsD  = "github.com/DataDog/datadog-go/v5"
+	cactusStatsD   = "github.com/cactus/go-statsd-client/v5"
 )
 
 // everyTest may be imported by the tests of any package.

@@ -51,9 +51,8 @@ var (
 // OTLP's, strings that are not UTF-8, identifiers of the wrong size, messages
 // nested deeper than 64. Unknown fields are right.
 func CheckExport(signal telemetry.Signal, body []byte) (records int, err error) {
-	request, ok := requestOf(signal)
-	flaw := &otlpFlaw{cause: errSignal}
-	if ok {
+	request, flaw := requestOf(signal)
+	if flaw == nil {
 		flaw = checkMessage(request, body, 0, &records)
 	}
 	if flaw != nil {

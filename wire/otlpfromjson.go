@@ -31,9 +31,9 @@ var (
 // be strings, enums names; null is as nothing. An error names the field and
 // leaves dst as it was. The result is right by CheckExport.
 func ExportFromJSON(dst []byte, signal telemetry.Signal, json []byte) ([]byte, error) {
-	request, ok := requestOf(signal)
-	body, flaw := dst, &otlpFlaw{cause: errSignal}
-	if ok {
+	body := dst
+	request, flaw := requestOf(signal)
+	if flaw == nil {
 		d := jx.GetDecoder()
 		defer jx.PutDecoder(d)
 		d.ResetBytes(json)

@@ -93,13 +93,16 @@ func TestPoints(t *testing.T) {
 		{"set", telemetry.Point{Kind: telemetry.Set, Time: at, Member: []byte("ü7"), Tags: tags("set.member", "x", "k", "v")},
 			sumOf("m", true, number(none, at, 1, attribute("set.member", "ü7"), attribute("k", "v")))},
 		{"value", telemetry.Point{Kind: telemetry.Distribution, Time: at, Value: 7.5, Count: 1, Unit: "ms"},
-			histogramOf("m", "ms", &metricspb.HistogramDataPoint{TimeUnixNano: unixNano(at), Count: 1, Sum: proto.Float64(7.5),
-				Min: proto.Float64(7.5), Max: proto.Float64(7.5), ExplicitBounds: []float64{7.5}, BucketCounts: []uint64{1, 0}})},
+			histogramOf("m", "ms", &metricspb.HistogramDataPoint{TimeUnixNano: unixNano(at), Count: 1,
+				Sum: proto.Float64(7.5), Min: proto.Float64(7.5), Max: proto.Float64(7.5),
+				ExplicitBounds: []float64{7.5}, BucketCounts: []uint64{1, 0}})},
 		{"sampled value", telemetry.Point{Kind: telemetry.Distribution, Time: at, Value: tenth, Count: 1 / 0.3},
-			histogramOf("m", "", &metricspb.HistogramDataPoint{TimeUnixNano: unixNano(at), Count: 3, Sum: proto.Float64(3 * tenth),
-				Min: proto.Float64(tenth), Max: proto.Float64(tenth), ExplicitBounds: []float64{tenth}, BucketCounts: []uint64{3, 0}})},
+			histogramOf("m", "", &metricspb.HistogramDataPoint{TimeUnixNano: unixNano(at), Count: 3,
+				Sum: proto.Float64(3 * tenth), Min: proto.Float64(tenth), Max: proto.Float64(tenth),
+				ExplicitBounds: []float64{tenth}, BucketCounts: []uint64{3, 0}})},
 		{"centroids", telemetry.Point{Kind: telemetry.Distribution, Time: at, Bin: time.Minute, Tags: tags("k", "v"),
-			Centroids: []telemetry.Centroid{{Value: -1, Count: 2}, {Value: 4, Count: 1}, {Value: 4, Count: 3}, {Value: 10, Count: 0}}},
+			Centroids: []telemetry.Centroid{{Value: -1, Count: 2}, {Value: 4, Count: 1}, {Value: 4, Count: 3},
+				{Value: 10, Count: 0}}},
 			histogramOf("m", "", &metricspb.HistogramDataPoint{StartTimeUnixNano: unixNano(at),
 				TimeUnixNano: unixNano(at.Add(time.Minute)), Count: 7, Sum: proto.Float64(24),
 				Min: proto.Float64(-1), Max: proto.Float64(10), ExplicitBounds: []float64{-1, 4, 10},
@@ -116,7 +119,8 @@ func TestPoints(t *testing.T) {
 		tt.point.Name = []byte("m")
 		p.Append(&tt.point, testNow)
 		export := p.Export()
-		want := &metricspb.ScopeMetrics{Scope: &commonpb.InstrumentationScope{Name: "test"}, Metrics: []*metricspb.Metric{tt.want}}
+		scope := &commonpb.InstrumentationScope{Name: "test"}
+		want := &metricspb.ScopeMetrics{Scope: scope, Metrics: []*metricspb.Metric{tt.want}}
 		got := metricsOracle(t, export.Body)
 		if diff := cmp.Diff(want, got.ScopeMetrics[0], protocmp.Transform()); diff != "" || export.Records != 1 {
 			t.Errorf("%s: %d records (-want +got):\n%s", tt.name, export.Records, diff)
