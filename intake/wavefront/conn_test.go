@@ -376,3 +376,32 @@ func TestSeedsPythonExample(t *testing.T) {
 }
 
 func quoted(script string) string { return "'''" + strings.ReplaceAll(script, `\`, `\\`) + "'''" }
+
+// Shutdown ends with its context, whatever a client does: half a request, lines
+// without end.
+func TestShutdownIsBounded(t *testing.T) {
+	s, k := serve(t, nil)
+	half := dial(t, s)
+	if _, err := fmt.Fprint(half, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\na 1\n"); err != nil {
+		t.Fatal(err)
+	}
+	endless := dial(t, s)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for err := error(nil); err == nil; {
+			_, err = fmt.Fprint(endless, "b 1\n")
+		}
+	}()
+	k.wait(2)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Errorf("shutdown: %v, want %v", err, context.DeadlineExceeded)
+	}
+	<-stopped
+	n := len(k.got())
+	if s.Close() != nil || len(k.got()) != n {
+		t.Error("something was taken after Shutdown")
+	}
+}
