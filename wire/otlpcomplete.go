@@ -78,7 +78,7 @@ func attributeKey(kv []byte) (key []byte) {
 // sender says is never overwritten, even where it is empty; data without a
 // resource gets one. All else is copied as it is, unknown fields too.
 func CompleteExport(dst []byte, signal telemetry.Signal, body []byte, c *Completion) []byte {
-	if _, ok := requestOf(signal); !ok {
+	if _, flaw := requestOf(signal); flaw != nil {
 		return append(dst, body...)
 	}
 	for at := 0; at < len(body); {

@@ -16,9 +16,9 @@ import (
 // OTLP does not know are left out, as are zeros that say nothing. For a body
 // that CheckExport found right there is no error.
 func ExportToJSON(dst []byte, signal telemetry.Signal, body []byte) ([]byte, error) {
-	request, ok := requestOf(signal)
-	line, flaw := dst, &otlpFlaw{cause: errSignal}
-	if ok {
+	line := dst
+	request, flaw := requestOf(signal)
+	if flaw == nil {
 		line, flaw = appendJSONMessage(dst, request, body, 0)
 	}
 	if flaw != nil {
@@ -113,6 +113,9 @@ func appendJSONField(dst []byte, f *otlpField, b []byte, s *spot, depth int) (_ 
 		return appendJSONValue(dst, f.kind, value, b[:end]), true, nil
 	}
 	content := b[end-int(value) : end]
+	if s.n > 1 && f.of != msgResource {
+		return dst, false, &otlpFlaw{cause: errTwice}
+	}
 	if s.n > 1 { // protobuf joins them to one
 		content = nil
 		tag, _, _ := readField(b, s.first)

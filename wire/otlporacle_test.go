@@ -154,9 +154,13 @@ func unmarshal(t testing.TB, signal telemetry.Signal, b []byte, unknown bool) pr
 
 func same(t testing.TB, what string, want, got proto.Message) {
 	t.Helper()
-	if !proto.Equal(want, got) {
-		t.Fatalf("%s (-want +got):\n%s", what, cmp.Diff(want, got, protocmp.Transform()))
+	if proto.Equal(want, got) {
+		return
 	}
+	if proto.Size(want) > 64<<10 { // a diff takes minutes
+		t.Fatalf("%s: not equal, of %d and %d bytes", what, proto.Size(want), proto.Size(got))
+	}
+	t.Fatalf("%s (-want +got):\n%s", what, cmp.Diff(want, got, protocmp.Transform()))
 }
 
 // translate turns the identifiers of OTLP/JSON into those of protobuf's JSON,

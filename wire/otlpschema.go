@@ -343,16 +343,15 @@ var otlpEnums = [...][]string{
 	},
 }
 
-// requestOf is the message that a signal's request is; ok is false for a signal
-// that OTLP has not, or has not here.
-func requestOf(signal telemetry.Signal) (message uint8, ok bool) {
+// requestOf is the message that a signal's request is.
+func requestOf(signal telemetry.Signal) (message uint8, flaw *otlpFlaw) {
 	switch signal {
 	case telemetry.Logs:
-		return msgLogs, true
+		return msgLogs, nil
 	case telemetry.Traces:
-		return msgTraces, true
+		return msgTraces, nil
 	case telemetry.Metrics:
-		return msgMetrics, true
+		return msgMetrics, nil
 	}
-	return 0, false
+	return 0, &otlpFlaw{cause: errSignal}
 }
