@@ -23,7 +23,7 @@ const (
 )
 
 // keepBody is the largest buffer that waits for the next request, in bytes.
-const keepBody = 1 << 20
+const keepBody = 2 << 20
 
 // maxWindow is what RFC 8878 recommends every zstd decoder to support.
 const maxWindow = 8 << 20
@@ -44,6 +44,7 @@ type desk struct {
 	request *http.Request
 	signal  telemetry.Signal
 	json    bool
+	size    int64 // of the body as it is sent, -1 when it is not known
 
 	plain []byte // the body, decompressed
 	other []byte // compressed, or the export
@@ -66,7 +67,7 @@ func newDesk(s *Server) *desk {
 
 // sit prepares the desk for a request.
 func (d *desk) sit(r *http.Request, signal telemetry.Signal, json bool) {
-	d.request, d.signal, d.json = r, signal, json
+	d.request, d.signal, d.json, d.size = r, signal, json, r.ContentLength
 }
 
 // clear gives the desk back.
@@ -200,7 +201,11 @@ func (d *desk) readAll(dst []byte, src io.Reader, limit int) (_ []byte, err erro
 			if len(dst) > limit {
 				return dst, errTooLarge
 			}
-			if dst, err = d.grow(dst, min(max(4*cap(dst), 16<<10), limit+1)); err != nil {
+			next := max(4*cap(dst), 16<<10)
+			if src == io.Reader(&d.meter) && len(dst) > 0 && int64(len(dst)) <= d.size {
+				next = int(min(d.size, int64(limit))) + 1 // some has come: the rest will; 1 more to see its end
+			}
+			if dst, err = d.grow(dst, min(next, limit+1)); err != nil {
 				return dst, err
 			}
 		}

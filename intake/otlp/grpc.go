@@ -84,7 +84,7 @@ func (s *Server) readCall(d *desk, body io.Reader, encoding string) verdict {
 	if int64(size) > int64(limit) {
 		return s.unread(d, errTooLarge)
 	}
-	d.meter.left = int(size)
+	d.meter.left, d.size = int(size), int64(size)
 	err := d.decode(encoding)
 	if err == nil && d.meter.left > 0 {
 		err = io.ErrUnexpectedEOF

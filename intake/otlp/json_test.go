@@ -17,7 +17,8 @@ import (
 const (
 	logsJSON = `{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},
 "scopeLogs":[{"scope":{"name":"test"},"logRecords":[{"timeUnixNano":"1700000000000000000","severityNumber":9,
-"severityText":"INFO","body":{"stringValue":"a line of a usual length that a function might well have logged, or another one"},
+"severityText":"INFO",
+"body":{"stringValue":"a line of a usual length that a function might well have logged, or another one"},
 "traceId":"01010101010101010101010101010101","spanId":"0202020202020202","newField":[{}],
 "attributes":[{"key":"code.function","value":{"stringValue":"handler"}},{"key":"n","value":{"intValue":"0"}}]}]}]}]}`
 	spansJSON = `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},

@@ -62,7 +62,9 @@ type Config struct {
 	// error, it may try again whenever it likes.
 	Take func(*telemetry.Export) error
 	// Drop counts what the sender cannot hope to send again: n records, or 1 for
-	// a request of which nobody knows how many it had.
+	// a request of which nobody knows how many it had. The reasons are malformed,
+	// too_large, incomplete (it ended, or took too long, before all was there) and
+	// unsupported (content type or encoding).
 	Drop func(reason string, n int)
 	// Completion is added to each resource where it lacks attributes; nil is none.
 	Completion *wire.Completion
@@ -102,6 +104,7 @@ func Serve(c Config, sockets ...net.Listener) *Server {
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: connectionWindow,
+			WriteByteTimeout:              s.config.Patience, // without one byte being read
 		},
 		// No read, write or idle limits: the environment may be frozen in the
 		// middle of anything, for any time. See patience.

@@ -13,6 +13,10 @@ var pathToRecords = [...]uint64{1, 2, 2}
 
 const wireBytes = 2
 
+// maxChecks bounds the work for one body that is not valid: a body of nothing
+// but empty fields would have millions.
+const maxChecks = 1 << 18
+
 // sift appends to dst what is valid of a body that is not, record by record,
 // and counts the rest. It is not ok when nothing is left, or when the body
 // cannot be taken apart.
@@ -26,6 +30,7 @@ type sieve struct {
 	server         *Server
 	desk           *desk
 	kept, rejected int // kept fields with records; rejected records
+	checks         int
 }
 
 // sift appends the valid fields of a message of the given level: 0 is the
@@ -34,7 +39,7 @@ type sieve struct {
 func (f *sieve) sift(dst, message []byte, level int) (_ []byte, ok bool) {
 	for len(message) > 0 {
 		field, content, rest, ok := nextField(message)
-		if !ok {
+		if !ok || f.checks > maxChecks {
 			return dst, false
 		}
 		whole := message[:len(message)-len(rest)]
@@ -65,8 +70,7 @@ func (f *sieve) part(dst, content []byte, level int) []byte {
 	inside := len(dst)
 	dst, ok := f.sift(dst, content, level+1)
 	if !ok || f.kept == before.kept {
-		*f = before
-		f.rejected += countRecords(f.desk.signal, content, level+1)
+		f.kept, f.rejected = before.kept, before.rejected+countRecords(f.desk.signal, content, level+1)
 		return dst[:start]
 	}
 	var length [binary.MaxVarintLen64]byte
@@ -80,6 +84,7 @@ func (f *sieve) part(dst, content []byte, level int) []byte {
 
 // valid checks one field of a message of the given level, in a request of its own.
 func (f *sieve) valid(whole []byte, level int) bool {
+	f.checks++
 	item := f.desk.item[:0]
 	switch size := len(whole); level {
 	case 1:

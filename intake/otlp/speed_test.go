@@ -2,8 +2,10 @@ package otlp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"sync/atomic"
 	"syscall"
@@ -74,17 +76,25 @@ func TestNoAllocationPerRecord(t *testing.T) {
 }
 
 // BenchmarkHTTP sends log records over loopback; the sender and the receiver
-// share the CPU time that records/cpu-s counts.
+// share the CPU time that records/cpu-s counts. 512 records are a batch of
+// OpenTelemetry's SDKs.
 func BenchmarkHTTP(b *testing.B) {
 	for _, encoding := range encodings[1:] {
-		b.Run(encoding, func(b *testing.B) { benchmarkHTTP(b, encoding, protobufContentType) })
+		b.Run(encoding, func(b *testing.B) { benchmarkHTTP(b, 512, encoding, protobufContentType) })
 	}
-	b.Run("json", func(b *testing.B) { benchmarkHTTP(b, identity, jsonContentType) })
+	b.Run("json", func(b *testing.B) { benchmarkHTTP(b, 512, identity, jsonContentType) })
+	b.Run("megabyte", func(b *testing.B) { benchmarkHTTP(b, 6_200, identity, protobufContentType) })
 }
 
-func benchmarkHTTP(b *testing.B, encoding, contentType string) {
-	const records = 512 // the batch size of OpenTelemetry's SDKs
-	body := marshal(b, someLogs(records))
+func benchmarkHTTP(b *testing.B, records int, encoding, contentType string) {
+	request := someLogs(records)
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, r := range request.ResourceLogs[0].ScopeLogs[0].LogRecords {
+		r.SpanId = binary.LittleEndian.AppendUint64(nil, random.Uint64())
+		r.Body = text(fmt.Sprintf("order %d of customer %x was placed in %d ms at the usual place",
+			random.Uint32(), random.Uint64(), random.Uint32N(1000)))
+	}
+	body := marshal(b, request)
 	if contentType == jsonContentType {
 		var err error
 		if body, err = wire.ExportToJSON(nil, telemetry.Logs, body); err != nil {
@@ -93,7 +103,7 @@ func benchmarkHTTP(b *testing.B, encoding, contentType string) {
 	}
 	plain := len(body)
 	body = compressed(b, encoding, body)
-	request := fmt.Appendf(nil, "POST /v1/logs HTTP/1.1\r\nHost: localhost:4318\r\nUser-Agent: bench\r\n"+
+	said := fmt.Appendf(nil, "POST /v1/logs HTTP/1.1\r\nHost: localhost:4318\r\nUser-Agent: bench\r\n"+
 		"Content-Type: %s\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s", contentType, encoding, len(body), body)
 	var taken atomic.Int64
 	s := newStage(b, Config{
@@ -108,7 +118,7 @@ func benchmarkHTTP(b *testing.B, encoding, contentType string) {
 	b.ReportAllocs()
 	before := cpu(b)
 	for b.Loop() {
-		if _, err := l.Write(request); err != nil {
+		if _, err := l.Write(said); err != nil {
 			b.Fatal(err)
 		}
 		if n, err := l.Read(answer); err != nil || !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 200")) {
@@ -116,11 +126,11 @@ func benchmarkHTTP(b *testing.B, encoding, contentType string) {
 		}
 	}
 	used := cpu(b) - before
-	if want := int64(b.N) * records; taken.Load() != want {
+	if want := int64(b.N) * int64(records); taken.Load() != want {
 		b.Fatalf("taken %d records of %d", taken.Load(), want)
 	}
 	b.ReportMetric(float64(taken.Load())/used.Seconds(), "records/cpu-s")
-	b.ReportMetric(float64(plain)/records, "bytes/record")
+	b.ReportMetric(float64(plain)/float64(records), "bytes/record")
 }
 
 // cpu is the time that this process has used of the processors.

@@ -21,6 +21,9 @@ const (
 	codeUnavailable       = 14
 )
 
+// completionRoom is about what the completion of one resource takes, in bytes.
+const completionRoom = 2 << 10
+
 // verdict is what becomes of a request; the zero one is full success.
 type verdict struct {
 	status   int // of HTTP, 0 for 200
@@ -99,6 +102,10 @@ func (s *Server) take(d *desk) verdict {
 		v.message = fmt.Sprintf("%d records were rejected: %v", v.rejected, cause)
 	}
 	if records > 0 {
+		var err error
+		if *out, err = d.grow((*out)[:0], len(*in)+completionRoom); err != nil {
+			return refuse(telemetry.ErrNoRoom)
+		}
 		*out = wire.CompleteExport((*out)[:0], d.signal, *in, s.config.Completion)
 		d.export = telemetry.Export{Signal: d.signal, Records: records, Body: *out}
 		if err := s.config.Take(&d.export); err != nil {
