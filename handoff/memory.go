@@ -17,6 +17,10 @@ const (
 	isAnswer      = 2
 	statusTaken   = 0
 	statusRefused = 3
+
+	// queueBytes bounds the messages, and so the memory, that lie in the socket
+	// while the extension does not read: about twenty.
+	queueBytes = 8 << 10
 )
 
 // Buffer is memory that can be handed over as it is: what is written to Bytes
@@ -100,7 +104,10 @@ func (c *Client) pass(id uint64, signal Signal, fd, size int, deadline time.Time
 		if err != nil {
 			return nil, err
 		}
-		return &conn{Conn: k}, nil
+		if unix, ok := k.(*net.UnixConn); ok {
+			err = unix.SetWriteBuffer(queueBytes)
+		}
+		return &conn{Conn: k}, err
 	}
 	return c.ipc.use(dial, func(k *conn) (again bool, err error) {
 		if err := k.SetDeadline(deadline); err != nil {

@@ -27,6 +27,7 @@ _MAGIC = b"SLH\x01"
 _WANT_ANSWER, _IS_ANSWER = 1, 2
 _TAKEN, _REFUSED = 0, 3
 _SEALS = 1 | 2 | 4 | 8  # no more seals, no shrinking, no growing, no writing
+_QUEUE_BYTES = 8 << 10  # bounds the messages that lie in the socket unread: about twenty
 _ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
 _MAX_FILES, _MAX_TOTAL = 10_000, 256 << 20  # of the directory, when nobody takes the files
 _CHECK_FILES, _CHECK_BYTES = 256, 32 << 20  # it is looked through after so many
@@ -228,6 +229,7 @@ class Client:
         def dial(deadline):
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _QUEUE_BYTES)
                 connection.settimeout(_left(deadline))
                 connection.connect(self._path)
             except BaseException:

@@ -116,6 +116,8 @@ func (d *Dir) Scan(ctx context.Context, now time.Time) (n int, err error) {
 		}
 		taken, failed := d.take(e)
 		switch {
+		case errors.Is(failed, errBusy):
+			continue
 		case errors.Is(failed, telemetry.ErrOver):
 			return n, err
 		case errors.Is(failed, telemetry.ErrNoRoom):
@@ -197,8 +199,8 @@ func (d *Dir) take(e entry) (taken bool, err error) {
 
 // stay makes one of telemetry's answers of what Take says.
 func stay(err error) error {
-	if errors.Is(err, telemetry.ErrOver) {
-		return telemetry.ErrOver
+	if errors.Is(err, telemetry.ErrOver) || errors.Is(err, errBusy) {
+		return err
 	}
 	return telemetry.ErrNoRoom
 }

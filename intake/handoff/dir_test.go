@@ -229,6 +229,30 @@ func TestDirTakesNothingTwice(t *testing.T) {
 	}
 }
 
+// A file whose payload is being taken on another way stays, and does not stop
+// the others.
+func TestDirPassesOverWhatIsBeingTaken(t *testing.T) {
+	k := &taker{}
+	ids := new(IDs)
+	o := k.options()
+	o.IDs = ids
+	d, err := NewDir(t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, d, "1-0000000000000001.logs", "a")
+	put(t, d, "2-0000000000000002.logs", "b")
+	err = ids.Once(1, func() error {
+		scan(t, d, 1)
+		return telemetry.ErrNoRoom // and so the file is all there is
+	})
+	if !errors.Is(err, telemetry.ErrNoRoom) {
+		t.Error(err)
+	}
+	scan(t, d, 1)
+	k.check(t, []string{"logs b", "logs a"}, nil)
+}
+
 func TestDirEndsWithItsContext(t *testing.T) {
 	k := &taker{}
 	d := newDir(t, k)

@@ -100,6 +100,10 @@ type IDs struct {
 	next  int
 }
 
+// errBusy says that the payload is just being taken on another way: it is too
+// early to say whether it has to be kept.
+var errBusy = fmt.Errorf("it is being taken on another way: %w", telemetry.ErrNoRoom)
+
 // Once calls take unless the payload of that id has been taken already; then it
 // gives nil. While another one is just taking it, it gives telemetry.ErrNoRoom.
 // The id 0 stands for none.
@@ -120,7 +124,7 @@ func (s *IDs) Once(id uint64, take func() error) error {
 	case taken:
 		return nil
 	case known:
-		return telemetry.ErrNoRoom
+		return errBusy
 	}
 	err := take()
 	s.mu.Lock()
