@@ -118,7 +118,8 @@ func TestCompletionNeverOverwrites(t *testing.T) {
 // Completion takes has a bound.
 func TestCompletionOfManyAttributes(t *testing.T) {
 	res := testResource()
-	res.Attributes = []telemetry.Attribute{{Key: "cloud.region", Value: "mars"}, {Key: "a", Value: "1"}, {Key: "a", Value: "2"}}
+	res.Attributes = []telemetry.Attribute{
+		{Key: "cloud.region", Value: "mars"}, {Key: "a", Value: "1"}, {Key: "a", Value: "2"}}
 	got := map[string]string{}
 	for _, kv := range own(t, res) {
 		got[kv.Key] += kv.Value.GetStringValue()

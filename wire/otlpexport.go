@@ -12,6 +12,11 @@ import (
 // and Java refuse a whole batch for more than 100.
 const maxNesting = 64
 
+// maxResources is of how many resources a request may speak. A function has
+// one; each gets the attributes that it lacks, so that a small body of many
+// resources would become a large one.
+const maxResources = 4096
+
 // otlpFlaw is what is wrong with a request, and in which field of it.
 type otlpFlaw struct {
 	path  string // the fields from the request on, by their names in JSON
@@ -42,6 +47,8 @@ var (
 	errUTF8     = errors.New("a string that is not UTF-8 (protobuf has bytes for that)")
 	errNesting  = fmt.Errorf("messages nested deeper than %d", maxNesting)
 	errID       = errors.New("an identifier of the wrong size (16 bytes for a trace, 8 for a span, or none)")
+	errTwice    = errors.New("there twice, where a request has one")
+	errMany     = fmt.Errorf("more than %d resources", maxResources)
 	errSignal   = errors.New("not a signal of OTLP (logs, traces or metrics)")
 )
 
@@ -49,11 +56,16 @@ var (
 // counts its log records, spans or data points. What is wrong for any receiver
 // is an error that names the field: no valid protobuf, other wire types than
 // OTLP's, strings that are not UTF-8, identifiers of the wrong size, messages
-// nested deeper than 64. Unknown fields are right.
+// nested deeper than 64. So is a message in several parts but for a resource:
+// nobody writes that, and joining it on many levels takes memory without bound.
+// The resources have a bound too. Unknown fields are right.
 func CheckExport(signal telemetry.Signal, body []byte) (records int, err error) {
 	request, flaw := requestOf(signal)
 	if flaw == nil {
 		flaw = checkMessage(request, body, 0, &records)
+	}
+	if flaw == nil && !fewFields(body) {
+		flaw = &otlpFlaw{cause: errMany}
 	}
 	if flaw != nil {
 		return 0, fmt.Errorf("check OTLP %s of %d bytes: %w", signal, len(body), flaw)
@@ -61,11 +73,21 @@ func CheckExport(signal telemetry.Signal, body []byte) (records int, err error) 
 	return records, nil
 }
 
+// fewFields tells whether a request that is right has not too many resources.
+func fewFields(body []byte) bool {
+	n := 0
+	for at := 0; at < len(body) && n <= maxResources; n++ {
+		_, _, at = readField(body, at)
+	}
+	return n <= maxResources
+}
+
 func checkMessage(message uint8, b []byte, depth int, records *int) *otlpFlaw {
 	if depth > maxNesting {
 		return &otlpFlaw{cause: errNesting}
 	}
 	fields := otlpMessages[message]
+	seen := uint32(0) // the messages of which there is one
 	for at := 0; at < len(b); {
 		tag, value, end := readField(b, at)
 		if end < 0 {
@@ -90,6 +112,12 @@ func checkMessage(message uint8, b []byte, depth int, records *int) *otlpFlaw {
 		case kindMessage:
 			if f.trait&counted != 0 {
 				*records++
+			}
+			if f.trait&repeated == 0 {
+				if seen&(1<<number) != 0 && f.of != msgResource {
+					return (&otlpFlaw{cause: errTwice}).in(f.name)
+				}
+				seen |= 1 << number
 			}
 			if flaw := checkMessage(f.of, b[end-int(value):end], depth+1, records); flaw != nil {
 				return flaw.in(f.name)

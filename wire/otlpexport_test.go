@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -41,6 +42,8 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		"utf8":     {telemetry.Logs, record([]byte{fieldSeverityText<<3 | wireBytes, 1, 0xff}), errUTF8, "severityText"},
 		"id":       {telemetry.Logs, record(appendStringField(nil, 9, "short")), errID, "traceId"},
 		"deep":     {telemetry.Logs, record(nest(nil, fieldBody, deep)), errNesting, "body.arrayValue.values."},
+		"twice":    {telemetry.Logs, record(nest(nest(nil, fieldBody, nil), fieldBody, nil)), errTwice, "logRecords.body"},
+		"many":     {telemetry.Logs, bytes.Repeat([]byte{fieldResourceLogs<<3 | wireBytes, 0}, maxResources+1), errMany, ""},
 		"number 0": {telemetry.Logs, record([]byte{0, 0}), errProtobuf, "logRecords"},
 		"varint": {telemetry.Logs, record([]byte{fieldSeverityNumber << 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2}),
 			errProtobuf, ""},

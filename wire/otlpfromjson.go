@@ -29,7 +29,8 @@ var (
 // ExportFromJSON appends the protobuf of a request in OTLP/JSON. Fields that
 // OTLP does not know are passed over. Identifiers are hexadecimal; numbers may
 // be strings, enums names; null is as nothing. An error names the field and
-// leaves dst as it was. The result is right by CheckExport.
+// leaves dst as it was. The result is right by CheckExport, which counts its
+// records, but for the number of resources.
 func ExportFromJSON(dst []byte, signal telemetry.Signal, json []byte) ([]byte, error) {
 	body := dst
 	request, flaw := requestOf(signal)
@@ -63,6 +64,7 @@ func (j fromJSON) appendMessage(dst []byte, message uint8, depth int) ([]byte, *
 	if err != nil {
 		return dst, brokenJSON(err)
 	}
+	seen := uint32(0)
 	for it.Next() {
 		number, f := fieldNamed(message, it.Key())
 		switch {
@@ -70,7 +72,10 @@ func (j fromJSON) appendMessage(dst []byte, message uint8, depth int) ([]byte, *
 			err = j.d.Skip()
 		case j.d.Next() == jx.Null:
 			err = j.d.Null()
+		case f.kind == kindMessage && f.trait&repeated == 0 && seen&(1<<number) != 0:
+			return dst, (&otlpFlaw{cause: errTwice}).in(f.name)
 		default:
+			seen |= 1 << number
 			var flaw *otlpFlaw
 			if dst, flaw = j.appendField(dst, number, f, depth); flaw != nil {
 				return dst, flaw.in(f.name)

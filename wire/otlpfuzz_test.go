@@ -98,7 +98,8 @@ func FuzzExportFromJSON(f *testing.F) {
 // lenient are forms of one request that OTLP's receivers take.
 var lenient = []string{
 	`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":1000,"severityNumber":"SEVERITY_NUMBER_INFO"}]}]}]}`,
-	` { "resourceLogs" : [ { "scopeLogs" : [ { "logRecords" : [ { "timeUnixNano" : "1e3" , "severityNumber" : "9" } ] } ] } ] } `,
+	` { "resourceLogs" : [ { "scopeLogs" : [ { "logRecords" : [ { "timeUnixNano" : "1e3" , ` +
+		`"severityNumber" : "9" } ] } ] } ] } `,
 	`{"new":[{"x":null}],"resourceLogs":[{"resource":null,"scopeLogs":[{"logRecords":[{"timeUnixNano":1000.0,` +
 		`"severityNumber":9,"body":null,"attributes":null,"traceId":"","droppedAttributesCount":0,"flags":0}]}]}]}`,
 }
@@ -190,7 +191,7 @@ func TestBrokenJSON(t *testing.T) {
 	for _, text := range []string{
 		``, `null`, `[]`, `"x"`, `{`, `{}}`, `{} {}`, `{"resourceLogs":[}`, `{"resourceLogs":[{},]}`, `{"resourceLogs":{}}`,
 		`{"resourceLogs":[{}}`, `{"x":[1,]}`, `{"resourceLogs":[{"resource":1}]}`, record(`"severityText":"`),
-		record(`"severityText":"a` + "\n" + `"`), record(`"severityText":"\x"`),
+		record(`"body":{},"body":{}`), record(`"severityText":"a` + "\n" + `"`), record(`"severityText":"\x"`),
 		record(`"body":` + strings.Repeat(`{"arrayValue":{"values":[`, 40) + strings.Repeat(`]}}`, 40)),
 		strings.Repeat(`{"x":`, 20_000), strings.Repeat(`{"x":[`, 1_000_000),
 	} {

@@ -113,6 +113,9 @@ func appendJSONField(dst []byte, f *otlpField, b []byte, s *spot, depth int) (_ 
 		return appendJSONValue(dst, f.kind, value, b[:end]), true, nil
 	}
 	content := b[end-int(value) : end]
+	if s.n > 1 && f.of != msgResource {
+		return dst, false, &otlpFlaw{cause: errTwice}
+	}
 	if s.n > 1 { // protobuf joins them to one
 		content = nil
 		tag, _, _ := readField(b, s.first)
