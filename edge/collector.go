@@ -40,7 +40,7 @@ func (e *edge) takeExport(x *telemetry.Export) error {
 		return telemetry.ErrNoRoom
 	}
 	whole := *x
-	whole.Body = wire.CompleteExport(e.exports.body[:0], x.Signal, x.Body, e.exports.completion)
+	whole.Body = e.exports.completion.Complete(e.exports.body[:0], x.Signal, x.Body)
 	if e.exports.body = whole.Body; cap(whole.Body) > keptExport {
 		e.exports.body = nil
 	}

@@ -73,11 +73,11 @@ func attributeKey(kv []byte) (key []byte) {
 	return key
 }
 
-// CompleteExport appends body, a request that CheckExport found right, to dst
+// Complete appends body, a request that CheckExport found right, to dst
 // with the attributes of c added to each resource that lacks them. What the
 // sender says is never overwritten, even where it is empty; data without a
 // resource gets one. All else is copied as it is, unknown fields too.
-func CompleteExport(dst []byte, signal telemetry.Signal, body []byte, c *Completion) []byte {
+func (c *Completion) Complete(dst []byte, signal telemetry.Signal, body []byte) []byte {
 	if _, flaw := requestOf(signal); flaw != nil {
 		return append(dst, body...)
 	}

@@ -19,7 +19,7 @@ import (
 func own(t testing.TB, res *telemetry.Resource) []*commonpb.KeyValue {
 	t.Helper()
 	var r resourcepb.Resource
-	body := CompleteExport(nil, telemetry.Logs, []byte{fieldResourceLogs<<3 | wireBytes, 0}, NewCompletion(res))
+	body := NewCompletion(res).Complete(nil, telemetry.Logs, []byte{fieldResourceLogs<<3 | wireBytes, 0})
 	data := unmarshal(t, telemetry.Logs, body, true).ProtoReflect()
 	proto.Merge(&r, resources(data)[0].Interface())
 	return r.Attributes
@@ -35,7 +35,7 @@ func resources(m protoreflect.Message) (all []protoreflect.Message) {
 	return all
 }
 
-// completed is the model: what CompleteExport has to make of m.
+// completed is the model: what Complete has to make of m.
 func completed(m proto.Message, attributes []*commonpb.KeyValue) {
 	for _, r := range resources(m.ProtoReflect()) {
 		r := r.Interface().(*resourcepb.Resource)
@@ -96,7 +96,7 @@ func TestCompletionNeverOverwrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := map[string]string{}
-		for _, kv := range oracleResource(t, CompleteExport(nil, telemetry.Logs, body, c)).Attributes {
+		for _, kv := range oracleResource(t, c.Complete(nil, telemetry.Logs, body)).Attributes {
 			if _, ok := got[kv.Key]; ok {
 				t.Errorf("%s: %s is there twice", name, kv.Key)
 			}
@@ -151,10 +151,10 @@ func TestCompleteIsFieldEqual(t *testing.T) {
 		for range rounds {
 			want := r.request(signal)
 			body := marshal(t, want)
-			got := CompleteExport([]byte("before "), signal, body, c)[len("before "):]
+			got := c.Complete([]byte("before "), signal, body)[len("before "):]
 			completed(want, attributes)
 			same(t, "complete", want, unmarshal(t, signal, got, true))
-			if again := CompleteExport(nil, signal, got, c); string(again) != string(got) {
+			if again := c.Complete(nil, signal, got); string(again) != string(got) {
 				t.Fatal("the second time changed it again")
 			}
 			all = OTLPExports{}.AppendExport(all, &telemetry.Export{Signal: signal, Body: got})
@@ -191,7 +191,7 @@ func TestSeveralParts(t *testing.T) {
 			}
 			same(t, "to JSON", want, readJSON(t, signal, line))
 			completed(want, attributes)
-			same(t, "complete", want, unmarshal(t, signal, CompleteExport(nil, signal, body, c), true))
+			same(t, "complete", want, unmarshal(t, signal, c.Complete(nil, signal, body), true))
 		}
 	}
 }
@@ -257,7 +257,7 @@ func TestExportsAllocateNothing(t *testing.T) {
 	lines := NDJSON(testResource()).(*ndjson)
 	for name, f := range map[string]func(){
 		"check":       func() { _, _ = CheckExport(telemetry.Logs, body) },
-		"complete":    func() { dst = CompleteExport(dst[:0], telemetry.Logs, body, c) },
+		"complete":    func() { dst = c.Complete(dst[:0], telemetry.Logs, body) },
 		"to JSON":     func() { dst, _ = ExportToJSON(dst[:0], telemetry.Logs, body) },
 		"from JSON":   func() { dst, _ = ExportFromJSON(dst[:0], telemetry.Logs, line) },
 		"as it is":    func() { dst = OTLPExports{}.AppendExport(dst[:0], e) },
@@ -280,10 +280,10 @@ func BenchmarkExports(b *testing.B) {
 	}{
 		{"CheckAndComplete", func() {
 			_, _ = CheckExport(telemetry.Logs, body)
-			dst = CompleteExport(dst[:0], telemetry.Logs, body, c)
+			dst = c.Complete(dst[:0], telemetry.Logs, body)
 		}},
 		{"Check", func() { _, _ = CheckExport(telemetry.Logs, body) }},
-		{"Complete", func() { dst = CompleteExport(dst[:0], telemetry.Logs, body, c) }},
+		{"Complete", func() { dst = c.Complete(dst[:0], telemetry.Logs, body) }},
 		{"ToJSON", func() { dst, _ = ExportToJSON(dst[:0], telemetry.Logs, body) }},
 		{"FromJSON", func() { dst, _ = ExportFromJSON(dst[:0], telemetry.Logs, line) }},
 	} {

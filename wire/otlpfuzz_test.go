@@ -29,7 +29,7 @@ func FuzzExport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		signal := signals[int(which)%len(signals)]
 		n, err := CheckExport(signal, body)
-		complete := CompleteExport(nil, signal, body, c)
+		complete := c.Complete(nil, signal, body)
 		line, lineErr := ExportToJSON(nil, signal, body)
 		if err != nil {
 			return

@@ -113,7 +113,7 @@ const (
 // NewPoints makes an empty collection: c completes the resource, scope is the
 // instrumentation scope's name.
 func NewPoints(c *Completion, scope string) *Points {
-	resource := CompleteExport(nil, telemetry.Metrics, []byte{fieldResourceMetrics<<3 | wireBytes, 0}, c)
+	resource := c.Complete(nil, telemetry.Metrics, []byte{fieldResourceMetrics<<3 | wireBytes, 0})
 	_, n := binary.Uvarint(resource[1:])
 	s, m := openField(nil, fieldScope, len(scope)+2)
 	p := &Points{head: resource[1+n:], scope: closeField(appendStringField(s, fieldScopeName, scope), m)}

@@ -106,7 +106,7 @@ func (s *Server) take(d *desk) verdict {
 		if *out, err = d.grow((*out)[:0], len(*in)+completionRoom); err != nil {
 			return refuse(telemetry.ErrNoRoom)
 		}
-		*out = wire.CompleteExport((*out)[:0], d.signal, *in, s.config.Completion)
+		*out = s.config.Completion.Complete((*out)[:0], d.signal, *in)
 		d.export = telemetry.Export{Signal: d.signal, Records: records, Body: *out}
 		if err := s.config.Take(&d.export); err != nil {
 			return refuse(err)

@@ -342,7 +342,7 @@ func (s *notices) take(c *wire.Completion) *telemetry.Export {
 	s.export = telemetry.Export{Signal: telemetry.Logs, Records: s.records}
 	if s.scopeLogs != nil {
 		s.body = s.marshaler.Marshal(s.body[:0])
-		s.complete = wire.CompleteExport(s.complete[:0], telemetry.Logs, s.body, c)
+		s.complete = c.Complete(s.complete[:0], telemetry.Logs, s.body)
 		s.export.Body = s.complete
 	}
 	s.scopeLogs, s.records, s.size = nil, 0, 0

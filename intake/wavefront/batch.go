@@ -259,7 +259,7 @@ func (b *batch) complete(signal telemetry.Signal, s *section) *telemetry.Export 
 	body = append(body, fieldScope<<3|bytesWire, byte(2+len(scopeName)), fieldName<<3|bytesWire, byte(len(scopeName)))
 	body = append(body, scopeName...)
 	b.body = append(body, s.records...)
-	b.whole = wire.CompleteExport(b.whole[:0], signal, b.body, b.options.Completion)
+	b.whole = b.options.Completion.Complete(b.whole[:0], signal, b.body)
 	b.export = telemetry.Export{Signal: signal, Records: s.count, Body: b.whole}
 	s.records, s.count = s.records[:0], 0
 	return &b.export
