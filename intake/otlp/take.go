@@ -102,12 +102,15 @@ func (s *Server) take(d *desk) verdict {
 		v.message = fmt.Sprintf("%d records were rejected: %v", v.rejected, cause)
 	}
 	if records > 0 {
-		var err error
-		if *out, err = d.grow((*out)[:0], len(*in)+completionRoom); err != nil {
-			return refuse(telemetry.ErrNoRoom)
+		if c := s.config.Completion; c != nil {
+			var err error
+			if *out, err = d.grow((*out)[:0], len(*in)+completionRoom); err != nil {
+				return refuse(telemetry.ErrNoRoom)
+			}
+			*out = c.Complete((*out)[:0], d.signal, *in)
+			in = out
 		}
-		*out = s.config.Completion.Complete((*out)[:0], d.signal, *in)
-		d.export = telemetry.Export{Signal: d.signal, Records: records, Body: *out}
+		d.export = telemetry.Export{Signal: d.signal, Records: records, Body: *in}
 		if err := s.config.Take(&d.export); err != nil {
 			return refuse(err)
 		}
