@@ -20,9 +20,8 @@ type Export struct {
 	// Records is how many log records, spans or metric data points it has.
 	Records int
 	// Body is an Export{Logs,Trace,Metrics}ServiceRequest in protobuf: nothing
-	// but Resource{Logs,Spans,Metrics} fields, so that two bodies written one
-	// after the other are one valid body. The resource is complete: what the
-	// sender left out of the function's attributes has been added.
+	// but Resource{Logs,Spans,Metrics} fields and unknown ones, so that two bodies
+	// written one after the other are one valid body.
 	Body []byte
 }
 

@@ -125,9 +125,6 @@ func newServer(c Config) *Server {
 	orElse(&c.MaxConnections, MaxConnections)
 	orElse(&c.Patience, Patience)
 	orElse(&c.RetryAfter, RetryAfter)
-	if c.Completion == nil {
-		c.Completion = new(wire.Completion)
-	}
 	s := &Server{
 		config: c,
 		door:   newDoor(c.MaxConnections),
