@@ -154,7 +154,7 @@ func feedOTLP(ctx context.Context, address string) error {
 			if status, err = post(ctx, "http://"+address+"/v1/logs", body); err != nil {
 				return err
 			}
-			if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+			if status == http.StatusTooManyRequests {
 				time.Sleep(time.Millisecond)
 			} else if status != http.StatusOK {
 				return fmt.Errorf("status %d", status)
