@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,6 +178,14 @@ func (e *edge) openForward(res *telemetry.Resource, sealer *buffer.Sealer) (http
 	if err != nil || len(routes) == 0 {
 		return nil, err
 	}
+	own, _ := e.config.listener(listenOTLP)
+	own = cmp.Or(own, e.config.usual(listenOTLP))
+	for _, route := range routes {
+		if sameAddress(route.Target.Host, own) {
+			return nil, fmt.Errorf("read SLIPSTREAM_FORWARD, %s: it leads to our own listener on %s, round and round",
+				route.Prefix, own)
+		}
+	}
 	lanes := make([]*lane, len(routes))
 	for i, route := range routes {
 		targets := make([]*url.URL, len(routes))
@@ -193,6 +202,19 @@ func (e *edge) openForward(res *telemetry.Resource, sealer *buffer.Sealer) (http
 	}
 	return forward.New(forward.Options{Routes: routes, Drop: e.dropExport("forward"),
 		Take: func(route int, frame []byte) error { return e.takeForwarded(lanes[route], frame) }}), nil
+}
+
+// sameAddress tells whether two loopback addresses have one port: on one machine
+// they are as good as the same.
+func sameAddress(a, b string) bool {
+	loopback := func(address string) (port string, ok bool) {
+		host, port, err := net.SplitHostPort(address)
+		ip := net.ParseIP(host)
+		return port, err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+	}
+	one, ok := loopback(a)
+	other, too := loopback(b)
+	return ok && too && one == other
 }
 
 // takeForwarded puts one request into its lane. When it returns nil, it survives
