@@ -142,8 +142,8 @@ func until(t *testing.T, r *receiver, at places, n int) {
 	}
 }
 
-// patient makes sure of a hand-off on its own way: on a busy machine a bound may
-// pass, and then a file is as right.
+// everyWay hands one payload over on each way. On a busy machine a bound may
+// pass: then a file is as right.
 func (l language) everyWay(t *testing.T, c client, size int, prefix string) (names []string, last handoff.Stats) {
 	t.Helper()
 	for _, way := range l.ways {
