@@ -94,7 +94,7 @@ func (c *connection) takeMemory(h header, fd int) error {
 		return fmt.Errorf("map a payload: %w", err)
 	}
 	_ = syscall.Madvise(body, syscall.MADV_RANDOM) // unmapping takes half the time; slower without, no worse
-	err = c.socket.options.deliver(h.id, h.signal, body, &c.prepared)
+	err = c.deliver(h, body)
 	if failed := syscall.Munmap(body); failed != nil {
 		return fmt.Errorf("unmap a payload: %w", failed)
 	}
