@@ -19,8 +19,8 @@ const (
 	statusRefused = 3
 
 	// queueBytes bounds the messages, and so the memory, that lie in the socket
-	// while the extension does not read: about twenty.
-	queueBytes = 8 << 10
+	// while the extension does not read: about sixteen.
+	queueBytes = 2 << 10
 )
 
 // Buffer is memory that can be handed over as it is: what is written to Bytes
@@ -119,7 +119,7 @@ func (c *Client) pass(id uint64, signal Signal, fd, size int, deadline time.Time
 			return false, errors.New("not a Unix socket")
 		}
 		if _, _, err := unix.WriteMsgUnix(message, syscall.UnixRights(fd), nil); err != nil {
-			return false, err
+			return isTimeout(err), err // the queue is full: a new connection would only get another one
 		}
 		if !c.options.Acknowledge {
 			return true, nil

@@ -42,6 +42,14 @@ func Goals() []Goal {
 		{"hanging_adaptive/s3/added_p99", 50, 0, "ms", 0.3, day, "nothing is held for a dead destination", true},
 		{"hanging_end/s3/response_ratio", 1.25, 0, "x", 1, day, "the response never waits for us", true},
 		{"hanging_adaptive/s3/response_ratio", 1.25, 0, "x", 1.07, day, "the response never waits for us", true},
+
+		{"128MB/http_p50", 20_000, 0, "µs", 1341, day, "a quarter of Lumigo's 80 ms", true},
+		{"256MB/http_p50", 9_500, 0, "µs", 1234, day, "a quarter of Lumigo's 38 ms", true},
+		{"512MB/http_p50", 2_500, 0, "µs", 1347, day, "a quarter of Lumigo's 10 ms", true},
+		{"128MB/file_p50", 5_560, 0, "µs", 464, day, "Lumigo's 5.56 ms", true},
+		{"256MB/file_p50", 3_000, 0, "µs", 684, day, "Lumigo's 3 ms", true},
+		{"512MB/file_p50", 1_000, 0, "µs", 462, day, "Lumigo's 1 ms", true},
+		{"unthrottled/ipc_p50", 100, 0, "µs", 0, day, "a megabyte that is not copied", true},
 	}
 }
 

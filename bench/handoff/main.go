@@ -8,24 +8,30 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"slipstream/bench/figure"
 	"slipstream/deploy/layer"
 )
 
-func main() { figure.Main("handoff", measure) }
+func main() {
+	only := flag.String("only", "", "measure only what begins with this `NAME`, as go/unthrottled")
+	figure.Main("handoff", func(ctx context.Context) ([]figure.Figure, error) { return measure(ctx, *only) })
+}
 
 const (
 	warm     = 10 // rounds that are not counted: just-in-time compilers, first pages
 	rounds   = 100
-	patience = 10 * time.Second // for a payload to arrive
+	pause    = 2 * time.Millisecond // before each round, so that both processes wait
+	patience = 10 * time.Second     // for a payload to arrive
 )
 
 // ways are each client's. Node cannot pass descriptors: stream moves the bytes
@@ -39,7 +45,7 @@ var ways = []struct {
 	{"python", []string{"http", "file", "ipc", "ipc_copy"}},
 }
 
-func measure(ctx context.Context) ([]figure.Figure, error) {
+func measure(ctx context.Context, only string) ([]figure.Figure, error) {
 	receiver, err := layer.Program(ctx, "./bench/handoff/receiver", runtime.GOARCH)
 	if err != nil {
 		return nil, err
@@ -58,9 +64,13 @@ func measure(ctx context.Context) ([]figure.Figure, error) {
 	for _, memoryMB := range []int{0, 128, 256, 512} {
 		for _, w := range ways {
 			for _, way := range w.ways {
-				more, err := trial{memoryMB, w.client, way, receiver, commands[w.client]}.run(ctx)
+				t := trial{memoryMB, w.client, way, receiver, commands[w.client]}
+				if !strings.HasPrefix(t.name(), only) {
+					continue
+				}
+				more, err := t.run(ctx)
 				if err != nil {
-					return nil, fmt.Errorf("%s, %s, %d MB: %w", w.client, way, memoryMB, err)
+					return nil, fmt.Errorf("%s: %w", t.name(), err)
 				}
 				figures = append(figures, more...)
 			}
@@ -75,6 +85,15 @@ type trial struct {
 	client, way string
 	receiver    string
 	command     []string
+}
+
+// name begins the names of its figures.
+func (t trial) name() string {
+	share := "unthrottled"
+	if t.memoryMB > 0 {
+		share = fmt.Sprintf("%dMB", t.memoryMB)
+	}
+	return t.client + "/" + share + "/" + t.way
 }
 
 func (t trial) run(ctx context.Context) (figures []figure.Figure, err error) {
@@ -121,6 +140,7 @@ func (t trial) run(ctx context.Context) (figures []figure.Figure, err error) {
 		if err := m.once(round >= warm); err != nil {
 			return nil, fmt.Errorf("round %d: %w", round, err)
 		}
+		time.Sleep(pause)
 		if g != nil { // an invocation begins with a processor that is not used up
 			time.Sleep(3*period + time.Duration(round%19)*time.Millisecond)
 		}
@@ -184,11 +204,7 @@ func (m *meter) once(counts bool) error {
 }
 
 func (m *meter) figures() []figure.Figure {
-	share := "unthrottled"
-	if m.memoryMB > 0 {
-		share = fmt.Sprintf("%dMB", m.memoryMB)
-	}
-	name := m.trial.client + "/" + share + "/" + m.way
+	name := m.name()
 	return []figure.Figure{
 		figure.Of(name+"_p50", "µs", m.took),
 		figure.Quantile(name+"_p99", "µs", 0.99, m.took),

@@ -27,7 +27,7 @@ _MAGIC = b"SLH\x01"
 _WANT_ANSWER, _IS_ANSWER = 1, 2
 _TAKEN, _REFUSED = 0, 3
 _SEALS = 1 | 2 | 4 | 8  # no more seals, no shrinking, no growing, no writing
-_QUEUE_BYTES = 8 << 10  # bounds the messages that lie in the socket unread: about twenty
+_QUEUE_BYTES = 2 << 10  # bounds the messages that lie in the socket unread: about sixteen
 _ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
 _MAX_FILES, _MAX_TOTAL = 10_000, 256 << 20  # of the directory, when nobody takes the files
 _CHECK_FILES, _CHECK_BYTES = 256, 32 << 20  # it is looked through after so many
@@ -35,6 +35,10 @@ _CHECK_FILES, _CHECK_BYTES = 256, 32 << 20  # it is looked through after so many
 
 class Refused(Exception):
     """The extension has looked at the payload and does not take it."""
+
+
+class _Full(TimeoutError):
+    """The socket's queue is full."""
 
 
 class Buffer:
@@ -49,6 +53,7 @@ class Buffer:
             os.ftruncate(self._fd, size)
             populate = getattr(mmap, "MAP_POPULATE", 0)
             self.memory = mmap.mmap(self._fd, size, mmap.MAP_SHARED | populate)
+            self.memory.madvise(mmap.MADV_RANDOM)  # unmapping, which send does, then takes half the time
         except BaseException:
             os.close(self._fd)
             raise
@@ -188,6 +193,9 @@ class Client:
             try:
                 keep = attempt(connection)
                 return
+            except _Full:
+                keep = True  # a new connection would only get another queue
+                raise
             except (Refused, socket.timeout, TimeoutError, BlockingIOError):
                 raise
             except OSError:
@@ -239,7 +247,10 @@ class Client:
 
         def attempt(connection):
             connection.settimeout(_left(deadline))
-            socket.send_fds(connection, [message], [fd])
+            try:
+                socket.send_fds(connection, [message], [fd])
+            except (socket.timeout, BlockingIOError) as error:
+                raise _Full() from error
             if not self._acknowledge:
                 return True
             connection.settimeout(_left(deadline))

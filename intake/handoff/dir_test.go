@@ -30,6 +30,7 @@ type taker struct {
 	answer  error // of Take
 	refuse  string
 	waiting chan struct{} // Take waits for it, if it is there
+	asked   chan struct{} // gets a token when Take is called, if it is there
 }
 
 func (k *taker) options() Options {
@@ -40,6 +41,10 @@ func (k *taker) options() Options {
 			}
 			k.mu.Lock()
 			defer k.mu.Unlock()
+			select {
+			case k.asked <- struct{}{}:
+			default:
+			}
 			if k.answer == nil {
 				k.got = append(k.got, string(e.Signal)+" "+string(e.Body))
 			}

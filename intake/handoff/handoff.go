@@ -26,6 +26,7 @@ const (
 	tooLarge    = "too_large"            // above MaxBody
 	dirFull     = "dir_full"             // the oldest files, when nobody takes them and there are too many
 	leftOver    = "unfinished"           // a temporary file that its writer has left
+	noRoom      = "no_room"              // for seconds, and the client waits for no answer
 	connections = "too_many_connections" // to a socket
 )
 

@@ -19,6 +19,8 @@ import (
 
 const (
 	bodyPatience   = 5 * time.Second       // for the rest of a payload that has begun to come on a stream
+	roomPatience   = 5 * time.Second       // for room for a payload whose client waits for no answer
+	roomPause      = 5 * time.Millisecond  // between two tries
 	answerPatience = 10 * time.Millisecond // for a client that does not read its answers
 )
 
@@ -57,6 +59,7 @@ type Socket struct {
 
 	mu     sync.Mutex
 	ending bool
+	cut    bool // nothing more is taken
 	open   map[*net.UnixConn]bool
 }
 
@@ -89,6 +92,7 @@ func (s *Socket) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
 		s.mu.Lock()
+		s.cut = true
 		for c := range s.open {
 			_ = c.Close() // the reader sees it
 		}
@@ -106,6 +110,12 @@ func (s *Socket) Close() error {
 		return err
 	}
 	return nil
+}
+
+func (s *Socket) isCut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut
 }
 
 func (s *Socket) isEnding() bool {
@@ -130,7 +140,7 @@ func (s *Socket) accept() {
 		time.Sleep(time.Millisecond) // no descriptors left: not worth a busy loop
 	}
 	_ = s.listener.SetDeadline(time.Time{}) // it may be closed: then accepting fails too
-	for readable(s.listener) {
+	for !s.isCut() && readable(s.listener) {
 		c, err := s.listener.AcceptUnix()
 		if err != nil {
 			return
@@ -143,7 +153,7 @@ func (s *Socket) accept() {
 func (s *Socket) begin(c *net.UnixConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.open) >= maxConnections {
+	if len(s.open) >= maxConnections || s.cut {
 		s.options.Drop(connections, 1)
 		_ = c.Close() // the client sees it and writes a file
 		return
@@ -243,7 +253,7 @@ func (c *connection) nextInStream() error {
 		c.socket.options.Drop(malformed, 1)
 		return err
 	}
-	err = c.settle(h, c.socket.options.deliver(h.id, h.signal, c.body, &c.prepared))
+	err = c.settle(h, c.deliver(h, c.body))
 	return errors.Join(err, c.rest())
 }
 
@@ -255,6 +265,19 @@ func (c *connection) rest() error {
 		return c.SetReadDeadline(time.Unix(1, 0))
 	}
 	return c.SetReadDeadline(time.Time{})
+}
+
+// deliver passes a payload on. A client that wants no answer is not there to
+// keep what has no room: it waits here, and behind it the client's queue fills
+// until the client writes files.
+func (c *connection) deliver(h header, body []byte) error {
+	o := &c.socket.options
+	err := o.deliver(h.id, h.signal, body, &c.prepared)
+	for end := time.Now().Add(roomPatience); errors.Is(err, telemetry.ErrNoRoom) && !h.answer &&
+		time.Now().Before(end) && !c.socket.isEnding(); err = o.deliver(h.id, h.signal, body, &c.prepared) {
+		time.Sleep(roomPause)
+	}
+	return err
 }
 
 // settle counts what became of a message and answers if the client wants it.
@@ -274,7 +297,7 @@ func (c *connection) settle(h header, err error) error {
 	}
 	if !h.answer {
 		if status == statusNoRoom || status == statusOver {
-			c.socket.options.Drop("no_room", 1) // nobody waits to hear it: it is lost
+			c.socket.options.Drop(noRoom, 1) // nobody waits to hear it: it is lost
 		}
 		return nil
 	}

@@ -102,6 +102,39 @@ func TestSocketAnswers(t *testing.T) {
 	k.check(t, []string{"logs kept"}, map[string]int{malformed: 1})
 }
 
+// A payload whose client waits for no answer waits for room.
+func TestSocketWaitsForRoom(t *testing.T) {
+	k := &taker{answer: telemetry.ErrNoRoom, asked: make(chan struct{}, 1)}
+	s, path := serve(t, "unixpacket", k)
+	if err := newClient(t, path, false).Send(handoff.Logs, []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	<-k.asked
+	k.mu.Lock()
+	k.answer = nil
+	k.mu.Unlock()
+	for taken := 0; taken == 0; {
+		<-k.asked
+		k.mu.Lock()
+		taken = len(k.got)
+		k.mu.Unlock()
+	}
+	shutdown(t, s)
+	k.check(t, []string{"logs a"}, nil)
+}
+
+// At the end it is not waited for: then the payload is lost, and counted.
+func TestShutdownDoesNotWaitForRoom(t *testing.T) {
+	k := &taker{answer: telemetry.ErrNoRoom, asked: make(chan struct{}, 1)}
+	s, path := serve(t, "unixpacket", k)
+	if err := newClient(t, path, false).Send(handoff.Logs, []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	<-k.asked
+	shutdown(t, s)
+	k.check(t, nil, map[string]int{noRoom: 1})
+}
+
 // What lies in the queues when the end begins, even of clients that were not
 // accepted yet, is taken.
 func TestShutdownTakesWhatIsQueued(t *testing.T) {
