@@ -37,10 +37,12 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 		echo "== NOTICE: no C compiler here, so the race detector did not run; install gcc or clang"; \
 	fi
 
-packages: ## Debian packages that the tests use and the machine lacks: python3 with venv, a C compiler
+packages: ## Debian packages that the tests use and the machine lacks: python3 with venv, Node with npm, a C compiler
 	@missing=(); \
 		command -v python3 >/dev/null || missing+=(python3); \
 		python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
+		command -v node >/dev/null || missing+=(nodejs); \
+		command -v npm >/dev/null || missing+=(npm); \
 		command -v gcc >/dev/null || command -v clang >/dev/null || missing+=(gcc libc6-dev); \
 		if [ $${#missing[@]} -gt 0 ]; then \
 			echo "== installing $${missing[*]}"; \

@@ -102,6 +102,7 @@ var layers = []row{
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
+	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
