@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"slipstream/intake/handoff"
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
@@ -122,6 +123,7 @@ func (x *exports) counts() (taken map[telemetry.Signal]int, unwanted int, droppe
 
 // collector is the local listeners that are open.
 type collector struct {
+	ids       handoff.IDs  // of payloads that may come on two ways
 	forwarded http.Handler // of vendors\' agents; nil for none
 	closers   []func(context.Context) error
 	scan      func(context.Context, time.Time) (int, error) // the hand-off's folder; nil while it is off

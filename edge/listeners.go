@@ -73,7 +73,7 @@ func (e *edge) openOTLP(name, address string, other http.Handler) error {
 	if err != nil {
 		return err
 	}
-	c := otlp.Config{Take: e.takeExport, Drop: e.dropExport(name), Other: other}
+	c := otlp.Config{Take: e.takeExport, Drop: e.dropExport(name), Other: other, Once: e.collector.ids.Once}
 	if _, on := e.config.listener(name); !on { // it is open for the forwarded requests alone
 		c.Take = func(*telemetry.Export) error { return errNotOn }
 	}
@@ -140,7 +140,7 @@ func (e *edge) openWavefront(name, address string) error {
 
 // openHandoff opens the folder and the socket below a folder.
 func (e *edge) openHandoff(name, folder string) error {
-	o := handoff.Options{Take: e.takeExport, Drop: e.dropExport(name), IDs: new(handoff.IDs), Prepare: checked}
+	o := handoff.Options{Take: e.takeExport, Drop: e.dropExport(name), IDs: &e.collector.ids, Prepare: checked}
 	dir, err := handoff.NewDir(filepath.Join(folder, "handoff"), o)
 	if err != nil {
 		return err

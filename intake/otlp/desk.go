@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -44,7 +45,8 @@ type desk struct {
 	request *http.Request
 	signal  telemetry.Signal
 	json    bool
-	size    int64 // of the body as it is sent, -1 when it is not known
+	size    int64  // of the body as it is sent, -1 when it is not known
+	id      uint64 // of the payload, 0 for none
 
 	plain []byte // the body, decompressed
 	other []byte // compressed, or the export
@@ -67,7 +69,10 @@ func newDesk(s *Server) *desk {
 
 // sit prepares the desk for a request.
 func (d *desk) sit(r *http.Request, signal telemetry.Signal, json bool) {
-	d.request, d.signal, d.json, d.size = r, signal, json, r.ContentLength
+	d.request, d.signal, d.json, d.size, d.id = r, signal, json, r.ContentLength, 0
+	if given := r.Header["Slipstream-Id"]; len(given) == 1 {
+		d.id, _ = strconv.ParseUint(given[0], 16, 64) // another word is no name
+	}
 }
 
 // clear gives the desk back.

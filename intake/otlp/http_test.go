@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -269,5 +270,29 @@ func TestHTTPNothingLeft(t *testing.T) {
 	judgeStatus(t, r)
 	if d := s.drops(); d["malformed"] != 1 {
 		t.Errorf("dropped %v", d)
+	}
+}
+
+// A payload that its sender has named is taken once, here or elsewhere.
+func TestHTTPNamedPayloads(t *testing.T) {
+	var mu sync.Mutex
+	known := map[uint64]int{}
+	s := newStage(t, Config{Once: func(id uint64, take func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if known[id]++; known[id] > 1 {
+			return nil
+		}
+		return take()
+	}})
+	for _, id := range []string{"00000000000000ff", "00000000000000ff", "0000000000000100", "no id", "no id"} {
+		r := s.post(t, "/v1/logs", bytes.NewReader(marshal(t, someLogs(1))), "Content-Type", protobufContentType,
+			"Slipstream-Id", id)
+		if r.status != 200 {
+			t.Errorf("%s: status %d", id, r.status)
+		}
+	}
+	if n := len(s.exports()); n != 4 || known[0xff] != 2 || known[0x100] != 1 {
+		t.Errorf("%d exports taken, asked about %v", n, known)
 	}
 }

@@ -69,6 +69,10 @@ type Config struct {
 	// Completion is added to each resource where it lacks attributes; nil is none.
 	Completion *wire.Completion
 
+	// Once calls take unless a payload of that id has been taken already, on this
+	// or another way; nil for always. The id is the header Slipstream-Id, 16
+	// hexadecimal digits, of a client that has more ways than one.
+	Once func(id uint64, take func() error) error
 	// Other answers HTTP requests for paths that are not OTLP's; nil for 404.
 	Other http.Handler
 

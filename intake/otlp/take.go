@@ -111,7 +111,7 @@ func (s *Server) take(d *desk) verdict {
 			in = out
 		}
 		d.export = telemetry.Export{Signal: d.signal, Records: records, Body: *in}
-		if err := s.config.Take(&d.export); err != nil {
+		if err := s.handOn(d); err != nil {
 			return refuse(err)
 		}
 	}
@@ -119,6 +119,14 @@ func (s *Server) take(d *desk) verdict {
 		s.config.Drop("malformed", v.rejected)
 	}
 	return v
+}
+
+// handOn passes the export to Take: once, where the sender has named it.
+func (s *Server) handOn(d *desk) error {
+	if d.id == 0 || s.config.Once == nil {
+		return s.config.Take(&d.export)
+	}
+	return s.config.Once(d.id, func() error { return s.config.Take(&d.export) })
 }
 
 // drain reads what is left of a body that is refused, so that the sender is not
