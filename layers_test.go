@@ -101,6 +101,7 @@ var layers = []row{
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}},
+	{prefix: "test/endtoend/sender", project: []string{"handoff"}, modules: []string{lambdaGo}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},

@@ -75,11 +75,13 @@ func (l *logBook) others() string {
 var programs = map[string]func() (string, error){
 	ours:   sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), ours, runtime.GOARCH) }),
 	writer: sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), writer, runtime.GOARCH) }),
+	sender: sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), sender, runtime.GOARCH) }),
 }
 
 const (
 	ours   = "./cmd/slipstream-extension"
 	writer = "./test/endtoend/writer"
+	sender = "./test/endtoend/sender"
 )
 
 // program gives the path of one of the tree's programs.

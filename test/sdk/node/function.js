@@ -118,12 +118,13 @@ function emitTrace (tracer, moment) {
 
 function emitLogs (logger, inside, event, moment) {
   for (const [n, severity] of ['DEBUG', 'WARN', 'ERROR'].entries()) {
+    const body = `log ${n} of invocation ${event.id}`
     logger.emit({
       timestamp: moment(10 + n),
       observedTimestamp: moment(20 + n),
       severityNumber: SeverityNumber[severity],
       severityText: severity,
-      body: n === 1 ? { text: 'log 1 of invocation ' + event.id, deep: [1, { er: true }] } : `log ${n} of invocation ${event.id}`,
+      body: n === 1 ? { text: body, deep: [1, { er: true }] } : body,
       attributes: { n, even: n % 2 === 0, half: n / 2, list: ['a', 'b'] },
       context: n === 2 ? context.active() : inside
     })
