@@ -75,6 +75,8 @@ bench: ## print every figure that the README claims, and check the goals
 	go run ./bench/start --check
 	go run ./bench/edge --check
 	go run ./bench/drag --check
+	go run ./bench/intake --check
+	go run ./bench/handoff --check
 	go run ./bench/drill --check
 
 drill: ## end processes 200 times at random moments: SEED=n repeats one
@@ -84,6 +86,8 @@ figures: ## measure again, keep the figures in bench/results.json and in the REA
 	go run ./bench/start --keep bench/results.json
 	go run ./bench/edge --keep bench/results.json
 	go run ./bench/drag --keep bench/results.json
+	go run ./bench/intake --keep bench/results.json
+	go run ./bench/handoff --keep bench/results.json
 	go run ./bench/drill --keep bench/results.json
 	go generate ./bench/figure
 

@@ -32,6 +32,11 @@ func Goals() []Goal {
 		{"lines_doubled", 0, 0, "lines", 0, day, "promise 2: nothing doubled", false},
 		{"timeouts", 0, 0, "times", 0, day, "no invocation times out because of us", false},
 
+		{"usual/start_more", 0.5, 0, "ms", 0.09, day, "listeners that nobody uses cost nothing", true},
+		{"usual/memory_more", 1, 0, "MiB", 0.07, day, "listeners that nobody uses cost nothing", true},
+		{"otlp/cpu_per_record", 2500, 0, "ns", 448, day, "400,000 log records a second on one core", true},
+		{"statsd/cpu_per_record", 2000, 0, "ns", 1359, day, "500,000 packets a second on one core", true},
+
 		{"healthy/s3/added_p50", 1, 0, "ms", 0, day, "promise 1: no drag", true},
 		{"healthy/s3/added_p99", 10, 0, "ms", 0.41, day, "promise 1: no drag", true},
 		{"sending/s3/added_p50", 1, 0, "ms", 0, day, "promise 1: no drag", true},

@@ -69,6 +69,11 @@ var tableRows = []tableRow{
 	{"time added, p50 / p99 / max", []string{"128MB/s3/added_p50", "128MB/s3/added_p99"}, true,
 		[]string{"128MB/empty/added_p50", "128MB/empty/added_p99"}, ""},
 
+	{"local listeners that nobody uses: added to the start", []string{"usual/start_more"}, false, nil, ""},
+	{"their memory", []string{"usual/memory_more"}, false, nil, ""},
+	{"CPU for an OTLP log record / a StatsD packet, in and out", []string{"otlp/cpu_per_record", "statsd/cpu_per_record"},
+		false, nil, ""},
+
 	{"the extension alone: prepared posts to a folder", []string{"replay/file/throughput"}, false, nil, ""},
 	{"the same, for each second of CPU", []string{"replay/file/throughput_per_cpu"}, false, nil, ""},
 }

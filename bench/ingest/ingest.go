@@ -1,6 +1,6 @@
 // Package ingest measures how much the local listeners take with one core's
 // time. Use Measure: it feeds the shipped extension until it is done with all of
-// it, and divides what came out by the CPU time of the whole process.
+// it, and divides the CPU time of the whole process by what came out.
 package ingest
 
 import (
@@ -40,7 +40,7 @@ type way struct {
 	feed          func(ctx context.Context, address string) error
 }
 
-// Measure gives records or packets a second of CPU, and how many of those sent
+// Measure gives the CPU time of a record or packet, and how many of those sent
 // came out.
 func Measure(ctx context.Context, program string) ([]figure.Figure, error) {
 	var figures []figure.Figure
@@ -48,16 +48,16 @@ func Measure(ctx context.Context, program string) ([]figure.Figure, error) {
 		{"otlp", "tcp", requests * records, feedOTLP},
 		{"statsd", "udp", packets, feedStatsD},
 	} {
-		var rates, shares []float64
+		var costs, shares []float64
 		for range runs {
 			out, cpu, err := w.run(ctx, program)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", w.name, err)
 			}
-			rates = append(rates, float64(out)/cpu.Seconds())
+			costs = append(costs, float64(cpu)/float64(max(out, 1)))
 			shares = append(shares, 100*float64(out)/float64(w.sent))
 		}
-		figures = append(figures, figure.Of(w.name+"/records_per_cpu_second", "1/s", rates),
+		figures = append(figures, figure.Of(w.name+"/cpu_per_record", "ns", costs),
 			figure.Of(w.name+"/delivered", "%", shares))
 	}
 	return figures, nil
