@@ -60,7 +60,8 @@ func TestForward(t *testing.T) {
 
 func TestForwardRefusesItsOwnListener(t *testing.T) {
 	for target, refused := range map[string]bool{
-		"http://127.0.0.1:4318/x": true, "http://localhost:4318": true, "http://127.0.0.1:4319": false, "https://h:4318": false,
+		"http://127.0.0.1:4318/x": true, "http://localhost:4318": true, "http://127.0.0.1:4319": false,
+		"https://h:4318": false,
 	} {
 		e := &edge{config: Config{Forward: "/x=" + target}, clock: newClock(nil)}
 		_, err := e.openForward(&telemetry.Resource{}, nil)
