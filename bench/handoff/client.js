@@ -23,11 +23,13 @@ async function main() {
   for await (const _ of readline.createInterface({ input: process.stdin })) {
     n += 1n;
     body.writeBigUInt64LE(n);
+    const before = process.cpuUsage();
     const begin = process.hrtime.bigint();
     await hand();
     const took = process.hrtime.bigint() - begin;
+    const { user, system } = process.cpuUsage(before); // microseconds
     const { http, file, ipc } = client.stats;
-    console.log(`${took} ${crc32(body)} ${http} ${file} ${ipc}`);
+    console.log(`${took} ${(user + system) * 1000} ${crc32(body)} ${http} ${file} ${ipc}`);
   }
   client.close();
 }

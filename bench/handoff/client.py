@@ -21,12 +21,12 @@ for _ in sys.stdin:
     if way in ("ipc", "ipc_ack"):
         buffer = client.buffer(SIZE)
         buffer.memory[:] = body
-        begin = time.perf_counter_ns()
+        begin, before = time.perf_counter_ns(), time.thread_time_ns()
         buffer.send("traces", SIZE)
     else:
         hand = {"http": client.post, "file": client.write, "ipc_copy": client.send}[way]
-        begin = time.perf_counter_ns()
+        begin, before = time.perf_counter_ns(), time.thread_time_ns()
         hand("traces", body)
-    took = time.perf_counter_ns() - begin
+    took, used = time.perf_counter_ns() - begin, time.thread_time_ns() - before
     stats = client.stats
-    print(took, zlib.crc32(body), stats["http"], stats["file"], stats["ipc"], flush=True)
+    print(took, used, zlib.crc32(body), stats["http"], stats["file"], stats["ipc"], flush=True)

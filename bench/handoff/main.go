@@ -36,11 +36,12 @@ const (
 
 // ways are each client's. Node cannot pass descriptors: stream moves the bytes
 // through a Unix socket, file_tmpfs writes them to memory and renames.
+// ipc_batch is ipc to a receiver that the kernel does not prefer when it wakes.
 var ways = []struct {
 	client string
 	ways   []string
 }{
-	{"go", []string{"http", "file", "ipc", "ipc_copy", "ipc_ack"}},
+	{"go", []string{"http", "file", "ipc", "ipc_batch", "ipc_copy", "ipc_ack"}},
 	{"node", []string{"http", "file", "stream", "file_tmpfs"}},
 	{"python", []string{"http", "file", "ipc", "ipc_copy"}},
 }
@@ -112,7 +113,11 @@ func (t trial) run(ctx context.Context) (figures []figure.Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.remove()) }()
-	receiver, err := start(ctx, t.receiver, folder, filepath.Join(tmpfs, "handoff"))
+	way, policy, _ := strings.Cut(t.way, "_batch")
+	if way != t.way {
+		policy = "batch"
+	}
+	receiver, err := start(ctx, t.receiver, folder, filepath.Join(tmpfs, "handoff"), policy)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +130,7 @@ func (t trial) run(ctx context.Context) (figures []figure.Figure, err error) {
 	if t.way == "file_tmpfs" {
 		directory = filepath.Join(tmpfs, "handoff")
 	}
-	client, err := start(ctx, append(t.command, t.way, address, directory, folder)...)
+	client, err := start(ctx, append(t.command, way, address, directory, folder)...)
 	if err != nil {
 		return nil, err
 	}
@@ -154,20 +159,20 @@ type meter struct {
 	receiver, client *process
 	sent             int
 	sum              uint64
-	took             []float64 // microseconds
+	took, used       []float64 // microseconds by the clock, and of the client's processor
 	elsewhere        int       // payloads that went another way than they should
 	byWay            [3]int
 }
 
 // once lets the client hand over one payload and waits until the receiver has it.
 func (m *meter) once(counts bool) error {
-	var nanoseconds int64
+	var nanoseconds, used int64
 	var sum uint32
 	var byWay [3]int
 	if _, err := io.WriteString(m.client.in, "go\n"); err != nil {
 		return err
 	}
-	if _, err := fmt.Fscanln(m.client.out, &nanoseconds, &sum, &byWay[0], &byWay[1], &byWay[2]); err != nil {
+	if _, err := fmt.Fscanln(m.client.out, &nanoseconds, &used, &sum, &byWay[0], &byWay[1], &byWay[2]); err != nil {
 		return fmt.Errorf("the client: %w", err)
 	}
 	m.sent++
@@ -177,7 +182,7 @@ func (m *meter) once(counts bool) error {
 		wanted = 2
 	}
 	if counts {
-		m.took = append(m.took, float64(nanoseconds)/1e3)
+		m.took, m.used = append(m.took, float64(nanoseconds)/1e3), append(m.used, float64(used)/1e3)
 		if byWay[wanted] != m.byWay[wanted]+1 {
 			m.elsewhere++
 		}
@@ -208,6 +213,7 @@ func (m *meter) figures() []figure.Figure {
 	return []figure.Figure{
 		figure.Of(name+"_p50", "µs", m.took),
 		figure.Quantile(name+"_p99", "µs", 0.99, m.took),
+		figure.Of(name+"_cpu", "µs", m.used),
 		{Name: name + "_other_way", Unit: "payloads", Value: float64(m.elsewhere), Runs: len(m.took),
 			Min: float64(m.elsewhere), Max: float64(m.elsewhere)},
 	}

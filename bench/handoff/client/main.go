@@ -1,6 +1,6 @@
 // Command client is the function's side of bench/handoff, in Go: for each line
-// of its input it hands a megabyte over and prints the nanoseconds, the
-// payload's checksum, and the ways that were taken.
+// of its input it hands a megabyte over and prints the nanoseconds by
+// the clock and of the processor, the payload's checksum, and the ways that were taken.
 package main
 
 import (
@@ -11,7 +11,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"slipstream/handoff"
 )
@@ -37,39 +40,40 @@ func run(way, address, directory, folder string) error {
 	lines := bufio.NewScanner(os.Stdin)
 	for n := uint64(1); lines.Scan(); n++ {
 		binary.LittleEndian.PutUint64(body, n)
-		took, err := once(c, way, body)
+		took, used, err := once(c, way, body)
 		if err != nil {
 			return err
 		}
 		s := c.Stats()
-		fmt.Println(took.Nanoseconds(), crc32.ChecksumIEEE(body), s.HTTP, s.File, s.IPC)
+		fmt.Println(took.Nanoseconds(), used.Nanoseconds(), crc32.ChecksumIEEE(body), s.HTTP, s.File, s.IPC)
 	}
 	return c.Close()
 }
 
-// once times one hand-off, from when the payload is ready in its buffer.
-func once(c *handoff.Client, way string, body []byte) (time.Duration, error) {
-	if way == "ipc" || way == "ipc_ack" {
+// once times one hand-off, from when the payload is ready in its buffer, by the
+// clock and by what the thread used of the processor.
+func once(c *handoff.Client, way string, body []byte) (took, used time.Duration, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	hand := map[string]func(handoff.Signal, []byte) error{
+		"http": c.Post, "file": c.Write, "ipc_copy": c.Send}[way]
+	if hand == nil {
 		b, err := c.Buffer(size)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		copy(b.Bytes(), body)
-		begin := time.Now()
-		err = b.Send(handoff.Traces, size)
-		return time.Since(begin), err
+		hand = func(s handoff.Signal, body []byte) error { return b.Send(s, len(body)) }
 	}
-	begin := time.Now()
-	var err error
-	switch way {
-	case "http":
-		err = c.Post(handoff.Traces, body)
-	case "file":
-		err = c.Write(handoff.Traces, body)
-	case "ipc_copy":
-		err = c.Send(handoff.Traces, body)
-	default:
-		err = fmt.Errorf("no way is called %q", way)
-	}
-	return time.Since(begin), err
+	begin, before := time.Now(), threadTime()
+	err = hand(handoff.Traces, body)
+	return time.Since(begin), threadTime() - before, err
+}
+
+// threadTime is the processor time of this thread (clock_gettime(2)).
+func threadTime() time.Duration {
+	const threadCPU = 3
+	var t syscall.Timespec
+	_, _, _ = syscall.Syscall(syscall.SYS_CLOCK_GETTIME, threadCPU, uintptr(unsafe.Pointer(&t)), 0)
+	return time.Duration(t.Nano())
 }
