@@ -143,8 +143,6 @@ func (e *edge) closeListeners() {
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), max(min(closing, until/2), 0))
 	defer cancel()
-	e.collector.due.Store(true)
-	e.scanHandoff(ctx)
 	var all sync.WaitGroup
 	for _, closer := range e.collector.closers {
 		all.Go(func() {
@@ -154,6 +152,8 @@ func (e *edge) closeListeners() {
 		})
 	}
 	all.Wait()
+	e.collector.due.Store(true) // what no socket took in time is a file
+	e.scanHandoff(ctx)
 	e.exports.mu.Lock()
 	e.exports.over = true
 	e.exports.mu.Unlock()
