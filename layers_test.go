@@ -68,6 +68,7 @@ var layers = []row{
 	{prefix: "destination/conformance", project: []string{"=destination"}, modules: []string{goleak}},
 
 	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"}},
+	{prefix: "edge/behind"},
 	{prefix: "edge/lambda"},
 	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress}},
 	{prefix: "edge/flush"},
@@ -95,7 +96,8 @@ var layers = []row{
 	{prefix: "bench/ingest", project: []string{"bench", "telemetry", "wire"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "bench/figure"},
-	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "handoff", "intake/handoff", "telemetry"}},
+	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "edge/behind", "handoff",
+		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 

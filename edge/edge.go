@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"slipstream/edge/behind"
 	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
 	"slipstream/edge/lambda"
@@ -106,6 +107,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	}
 	lanes.Go(func() { e.keepPace(running) })
 	lanes.Go(e.recover)
+	lanes.Go(stepBehind)
 	end, err := e.events(ctx)
 	e.finish(end)
 	stop()
@@ -113,6 +115,13 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	e.report(end.goesOn)
 	e.leave()
 	return err
+}
+
+// stepBehind lets the function have the processor first.
+func stepBehind() {
+	if err := behind.Step(); err != nil {
+		slog.Debug("step behind the function", "cause", err)
+	}
 }
 
 // register makes us known, for the events that the kind of environment has.

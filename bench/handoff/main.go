@@ -36,12 +36,11 @@ const (
 
 // ways are each client's. Node cannot pass descriptors: stream moves the bytes
 // through a Unix socket, file_tmpfs writes them to memory and renames.
-// ipc_batch is ipc to a receiver that the kernel does not prefer when it wakes.
 var ways = []struct {
 	client string
 	ways   []string
 }{
-	{"go", []string{"http", "file", "ipc", "ipc_batch", "ipc_copy", "ipc_ack"}},
+	{"go", []string{"http", "file", "ipc", "ipc_copy", "ipc_ack"}},
 	{"node", []string{"http", "file", "stream", "file_tmpfs"}},
 	{"python", []string{"http", "file", "ipc", "ipc_copy"}},
 }
@@ -113,11 +112,7 @@ func (t trial) run(ctx context.Context) (figures []figure.Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.remove()) }()
-	way, policy, _ := strings.Cut(t.way, "_batch")
-	if way != t.way {
-		policy = "batch"
-	}
-	receiver, err := start(ctx, t.receiver, folder, filepath.Join(tmpfs, "handoff"), policy)
+	receiver, err := start(ctx, t.receiver, folder, filepath.Join(tmpfs, "handoff"))
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +125,7 @@ func (t trial) run(ctx context.Context) (figures []figure.Figure, err error) {
 	if t.way == "file_tmpfs" {
 		directory = filepath.Join(tmpfs, "handoff")
 	}
-	client, err := start(ctx, append(t.command, way, address, directory, folder)...)
+	client, err := start(ctx, append(t.command, t.way, address, directory, folder)...)
 	if err != nil {
 		return nil, err
 	}

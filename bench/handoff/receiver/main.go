@@ -14,13 +14,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-	"unsafe"
 
+	"slipstream/edge/behind"
 	"slipstream/intake/handoff"
 	"slipstream/telemetry"
 )
@@ -50,10 +48,8 @@ func main() {
 }
 
 func run(folder string) error {
-	if len(os.Args) > 3 && os.Args[3] == "batch" {
-		if err := yieldToTheFunction(); err != nil {
-			return err
-		}
+	if err := behind.Step(); err != nil { // as the extension does
+		return err
 	}
 	books := &ledger{memory: make([]byte, 0, 4<<20)}
 	options := handoff.Options{Take: books.take, IDs: new(handoff.IDs)}
@@ -118,28 +114,4 @@ func handler(o handoff.Options) http.Handler {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-}
-
-// yieldToTheFunction makes the kernel never take the processor from the function
-// because a thread of ours wakes (SCHED_BATCH of sched(7)). Threads that start
-// later inherit it.
-func yieldToTheFunction() error {
-	const batch = 3
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return err
-	}
-	for _, thread := range threads {
-		id, err := strconv.Atoi(thread.Name())
-		if err != nil {
-			return err
-		}
-		var priority int32 // struct sched_param
-		_, _, failed := syscall.Syscall(syscall.SYS_SCHED_SETSCHEDULER, uintptr(id), batch,
-			uintptr(unsafe.Pointer(&priority)))
-		if failed != 0 && failed != syscall.ESRCH {
-			return fmt.Errorf("set the scheduler: %w", failed)
-		}
-	}
-	return nil
 }
