@@ -114,7 +114,9 @@ func (p play) start(t *testing.T) *stage {
 	if f.Extensions == nil {
 		f.Extensions = []string{program(t, ours)}
 	}
-	config := emulator.Config{Freeze: true, LogWriter: s.log, Observe: s.recorder.Observe()}
+	config := emulator.Config{
+		Freeze: true, LogWriter: s.log, Observe: s.recorder.Observe(), Addresses: servers.Loopback(),
+	}
 	for _, text := range p.faults {
 		rule, err := fault.Parse(text)
 		if err != nil {

@@ -140,11 +140,11 @@ func node(t *testing.T) function {
 func TestPython(t *testing.T) {
 	f := python(t)
 	const rounds = 3
-	f.deliver(t, rounds).expect(t, rounds*len(f.protocols), content{3, 3, 4})
+	f.deliver(t, f.events(rounds)).expect(t, rounds*len(f.protocols), content{3, 3, 4})
 }
 
 func TestNode(t *testing.T) {
 	f := node(t)
 	const rounds = 3
-	f.deliver(t, rounds).expect(t, rounds*len(f.protocols), content{3, 3, 4})
+	f.deliver(t, f.events(rounds)).expect(t, rounds*len(f.protocols), content{3, 3, 4})
 }

@@ -58,7 +58,8 @@ func (r records) add(t *testing.T, line []byte) {
 			}
 			for _, scope := range list(one[names[0]]) {
 				for _, item := range list(scope[names[1]]) {
-					id := record{signal, text(t, []any{one["schemaUrl"], scope["scope"], scope["schemaUrl"]}), text(t, item)}
+					from := object{"resource's schema": one["schemaUrl"], "scope": scope["scope"], "schema": scope["schemaUrl"]}
+					id := record{signal, text(t, from), text(t, item)}
 					r[id] = append(r[id], attributes)
 				}
 			}

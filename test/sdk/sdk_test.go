@@ -50,9 +50,17 @@ type outcome struct {
 	direct, collector, folder records
 }
 
-// deliver runs the function, rounds times for each protocol. SHUTDOWN comes
-// straight after the last answer.
-func (f function) deliver(t *testing.T, rounds int) outcome {
+// events are rounds for each protocol.
+func (f function) events(rounds int) (all []string) {
+	for id := range rounds * len(f.protocols) {
+		all = append(all, fmt.Sprintf(`{"id":%d,"protocol":%q}`, id, f.protocols[id%len(f.protocols)]))
+	}
+	return all
+}
+
+// deliver runs the function, once for each event. SHUTDOWN comes straight after
+// the last answer.
+func (f function) deliver(t *testing.T, events []string) outcome {
 	t.Helper()
 	direct, sink, dir := servers.StartOTLP(t), servers.StartOTLP(t), t.TempDir()
 	env := map[string]string{
@@ -68,7 +76,7 @@ func (f function) deliver(t *testing.T, rounds int) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	lambda, err := emulator.Start(ctx, emulator.Config{
-		Freeze: true, LogWriter: &log, Binds: append(f.binds, dir),
+		Freeze: true, LogWriter: &log, Binds: append(f.binds, dir), Addresses: servers.Loopback(),
 		Functions: []emulator.Function{{
 			Name: "shop", Command: f.command, Env: env, Extensions: []string{program(t, "./cmd/slipstream-extension")},
 			MemoryMB: 1769, Timeout: patience,
@@ -77,11 +85,10 @@ func (f function) deliver(t *testing.T, rounds int) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id := range rounds * len(f.protocols) {
-		event := fmt.Appendf(nil, `{"id":%d,"protocol":%q}`, id, f.protocols[id%len(f.protocols)])
-		result, err := client.Invoke(ctx, lambda, "shop", event)
+	for _, event := range events {
+		result, err := client.Invoke(ctx, lambda, "shop", []byte(event))
 		if err != nil || result.FunctionError != "" {
-			t.Errorf("invocation %d: %v %s", id, err, result.Payload)
+			t.Errorf("invocation %s: %v %s", event, err, result.Payload)
 			break
 		}
 	}
@@ -143,5 +150,5 @@ func (o outcome) expect(t *testing.T, invocations int, each content) {
 func TestGo(t *testing.T) {
 	f := function{command: []string{program(t, "./test/sdk/instrumented")}, protocols: []string{"http", "grpc"}}
 	const rounds = 4
-	f.deliver(t, rounds).expect(t, rounds*len(f.protocols), content{3, 3, 4})
+	f.deliver(t, f.events(rounds)).expect(t, rounds*len(f.protocols), content{3, 3, 4})
 }

@@ -9,6 +9,8 @@
 //	CGO_ENABLED=0 go build -C tools/versitygw -trimpath -ldflags "-s -w" -o ../../.cache/bin/versitygw \
 //		github.com/versity/versitygw/cmd/versitygw
 //	CGO_ENABLED=0 go build -C tools/otelsink -trimpath -ldflags "-s -w" -o ../../.cache/bin/otelsink .
+//	CGO_ENABLED=0 go build -C tools/telemetrygen -trimpath -ldflags "-s -w" -o ../../.cache/bin/telemetrygen \
+//		github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
 //	python3 -m venv .cache/venv && .cache/venv/bin/pip install -r tools/moto/requirements.txt
 package servers
 
@@ -48,6 +50,12 @@ func build(t testing.TB, tool, pkg string) string {
 		t.Fatalf("servers: build %s: %v\n%s", tool, err, out)
 	}
 	return path
+}
+
+// Telemetrygen gives the path of the OpenTelemetry Collector's load generator.
+func Telemetrygen(t testing.TB) string {
+	t.Helper()
+	return build(t, "telemetrygen", "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
 }
 
 // treeRoot is the folder of the project's go.mod, above the test's own.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ import (
 type event struct {
 	ID       int    `json:"id"`
 	Protocol string `json:"protocol"` // "http" or "grpc"
+	// Run is a program that is run instead; HOST in its arguments is where the
+	// extension listens.
+	Run []string `json:"run"`
 }
 
 // moment is when things have happened: n milliseconds into the invocation's own
@@ -70,6 +74,9 @@ func handle(ctx context.Context, e event) (string, error) {
 	host, _, err := net.SplitHostPort(os.Getenv("AWS_LAMBDA_RUNTIME_API"))
 	if err != nil {
 		return "", err
+	}
+	if len(e.Run) > 0 {
+		return run(ctx, e.Run, host)
 	}
 	to := targets{"http://" + net.JoinHostPort(host, "4318"), os.Getenv("DIRECT_HTTP")}
 	if e.Protocol == "grpc" {
@@ -174,6 +181,18 @@ func (e event) emitMetrics(ctx context.Context, meter metric.Meter) error {
 		exponential.Record(ctx, value)
 	}
 	return nil
+}
+
+// run gives what the program has printed, if it succeeds.
+func run(ctx context.Context, command []string, host string) (string, error) {
+	for i := range command {
+		command[i] = strings.ReplaceAll(command[i], "HOST", host)
+	}
+	out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("run %v: %w: %s", command, err, out)
+	}
+	return string(out), nil
 }
 
 func main() { lambda.Start(handle) }
