@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -56,7 +57,14 @@ func (g guarded) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-func (g guarded) Close() error { return g.Listener.Close() }
+// Close is the server's: the door may have closed the socket before, which is no
+// error.
+func (g guarded) Close() error {
+	if err := g.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 func (d *door) admit(c net.Conn) bool {
 	d.mu.Lock()
