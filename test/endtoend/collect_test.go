@@ -64,6 +64,9 @@ type collecting struct {
 func collect(t *testing.T, env map[string]string, faults ...string) *collecting {
 	t.Helper()
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "out"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	c := &collecting{folder: filepath.Join(dir, "out"), written: filepath.Join(dir, "written"), vendor: newVendor(t)}
 	all := map[string]string{
 		"SLIPSTREAM_DESTINATIONS": "file://" + c.folder + "?types=logs%2Ctraces%2Cmetrics",
@@ -218,6 +221,23 @@ func TestSendingBetweenInvocations(t *testing.T) {
 	c.shutdown(t)
 	sent := c.expectOnce(t)
 	t.Logf("%d invocations; sent: %v", id, sent)
+}
+
+// The function's last words, at SIGTERM: when SHUTDOWN comes to the extension,
+// the process is gone and everything lies in the folder and in the sockets.
+func TestWhatIsSentAtTheVeryEnd(t *testing.T) {
+	const items = 20
+	for _, way := range everyWay {
+		t.Run(way, func(t *testing.T) {
+			c := collect(t, nil)
+			c.send(t, 0, items, `,"farewell":true`, way)
+			c.idle(t)
+			c.shutdown(t)
+			if sent := c.expectOnce(t); sent[way] != items {
+				t.Errorf("%d items sent, not %d", sent[way], items)
+			}
+		})
+	}
 }
 
 // slowest is how many items were sent on the way that has sent the fewest.

@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -28,6 +30,7 @@ type event struct {
 	Background bool     `json:"background"` // go on without end after the response
 	PauseUs    int      `json:"pause_us"`   // after each item
 	Lenient    bool     `json:"lenient"`    // errors are written down, not returned
+	Farewell   bool     `json:"farewell"`   // send at SIGTERM instead, which comes before the extension's SHUTDOWN
 	Sockets    bool     `json:"sockets"`    // tell what the extension listens on
 }
 
@@ -145,6 +148,18 @@ func (s *sender) all(e event, round string, from int) (err error) {
 func (s *sender) handle(_ context.Context, e event) (any, error) {
 	if e.Sockets {
 		return listening()
+	}
+	if e.Farewell {
+		terminated := make(chan os.Signal, 1)
+		signal.Notify(terminated, syscall.SIGTERM)
+		go func() {
+			<-terminated
+			if err := s.all(e, fmt.Sprint(e.ID), 0); err != nil {
+				fmt.Println("at the end:", err)
+			}
+			os.Exit(0)
+		}()
+		return "later", nil
 	}
 	if e.Background {
 		go func() {
