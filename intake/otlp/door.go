@@ -57,12 +57,8 @@ func (g guarded) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-<<<<<<< HEAD
-// Close closes the socket, which close may have done already.
-=======
 // Close is the server's: the door may have closed the socket before, which is no
 // error.
->>>>>>> sdk
 func (g guarded) Close() error {
 	if err := g.Listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
