@@ -8,7 +8,7 @@ BIN       := $(CURDIR)/.cache/bin
 FUZZTIME  ?= 10s
 SIMSEEDS  ?= 10000
 # Packages whose goroutines the race detector watches.
-RACE      ?= ./edge/... ./intake/... ./destination/... ./emulator/... ./test/...
+RACE      ?= ./edge/... ./handoff/... ./intake/... ./destination/... ./emulator/... ./test/...
 export CGO_ENABLED := 0
 
 .PHONY: help demo test test-go packages race sim fuzz lint bench drill figures build layer docs tools clean
