@@ -131,6 +131,17 @@ func (c *HTTPClient) Close() error {
 	return nil
 }
 
+// IsPage tells whether the answer is a whole web page: a login form or the like
+// stands where the backend should be. Many a small endpoint says "ok" as
+// text/html; that is no page.
+func (r *Response) IsPage() bool {
+	if !strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), "text/html") {
+		return false
+	}
+	start := bytes.ToLower(bytes.TrimSpace(r.Body[:min(len(r.Body), 256)]))
+	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
+}
+
 // RetryAfter reads the header of that name, in seconds or as an HTTP date; 0
 // without one.
 func (r *Response) RetryAfter(now time.Time) time.Duration {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -53,6 +54,23 @@ func (c *clock) now() time.Time {
 
 // until is how long it is until then.
 func (c *clock) until(then time.Time) time.Duration { return then.Sub(c.now()) }
+
+// wait waits for wake, at most until at (zero: no limit) and at most so long. It
+// returns false when ctx has ended.
+func (c *clock) wait(ctx context.Context, at time.Time, most time.Duration, wake <-chan struct{}) bool {
+	if !at.IsZero() {
+		most = min(max(c.until(at), 0), most)
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-wake:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
 
 // stamp is now as the wall clock has it, for names and records.
 func (c *clock) stamp(now time.Time) time.Time {

@@ -215,3 +215,19 @@ func TestUnwantedExports(t *testing.T) {
 		t.Errorf("taken %v, unwanted %d", taken, unwanted)
 	}
 }
+
+// What a listener has accepted before SHUTDOWN it may still hand on.
+func TestExportsOfClosingListeners(t *testing.T) {
+	folder := t.TempDir()
+	e := collecting(t, map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + folder + "?compression=none"})
+	last := anExport(t, telemetry.Logs, 7, 1)
+	e.atEnd(func(context.Context) error { return e.takeExport(last) })
+	scanned := anExport(t, telemetry.Logs, 8, 1)
+	e.collector.scan = func(context.Context, time.Time) (int, error) { return 1, e.takeExport(scanned) }
+	e.runLanes()()
+	for _, name := range []string{`"7-0"`, `"8-0"`} {
+		if n := strings.Count(readAll(t, folder), name); n != 1 {
+			t.Errorf("record %s is there %d times", name, n)
+		}
+	}
+}

@@ -84,20 +84,9 @@ const look = time.Second
 // awaitChange waits for a change, at most until at (zero: no limit). It returns
 // false when ctx has ended.
 func (e *edge) awaitChange(ctx context.Context, at time.Time) bool {
-	wait := time.Duration(math.MaxInt64)
-	if !at.IsZero() {
-		wait = min(max(e.clock.until(at), 0), look)
+	most := time.Duration(math.MaxInt64)
+	if !at.IsZero() || e.collector.scan != nil {
+		most = look
 	}
-	if e.collector.scan != nil {
-		wait = min(wait, look)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-e.changed:
-	case <-timer.C:
-	case <-ctx.Done():
-		return false
-	}
-	return true
+	return e.clock.wait(ctx, at, most, e.changed)
 }

@@ -33,7 +33,7 @@ func (l *lane) run(ctx context.Context) {
 		case end:
 			return
 		default:
-			l.sleep(ctx, at)
+			l.clock.wait(ctx, at, math.MaxInt64, l.wake)
 		}
 	}
 }
@@ -91,21 +91,6 @@ func (l *lane) next(now time.Time) (c *closed, at time.Time, end bool) {
 // process: this one only makes it wait. The caller holds l.mu.
 func (l *lane) givenUp() bool {
 	return l.reset && l.refused && l.spool != nil && l.fallback == nil && l.breaker.Failures() > 1
-}
-
-// sleep waits for something to do, at most until at (zero: no limit).
-func (l *lane) sleep(ctx context.Context, at time.Time) {
-	wait := time.Duration(math.MaxInt64)
-	if !at.IsZero() {
-		wait = max(l.clock.until(at), 0)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-l.wake:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // ahead is how many batches are to be ready beside those that are under way.

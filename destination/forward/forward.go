@@ -168,7 +168,7 @@ func (c *Client) forward(ctx context.Context, r *forwarded.Request, key string) 
 		}
 		return destination.NoAnswer("forward request", name, err)
 	}
-	page := isPage(resp)
+	page := resp.IsPage()
 	if resp.Status/100 == 2 && !page {
 		return nil
 	}
@@ -231,16 +231,6 @@ func join(target *url.URL, rest string) string {
 		return path + "?" + query
 	}
 	return path
-}
-
-// isPage tells whether the answer is a whole web page: a login form or the like
-// stands where the collector should be.
-func isPage(resp *destination.Response) bool {
-	if !strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/html") {
-		return false
-	}
-	start := bytes.ToLower(bytes.TrimSpace(resp.Body[:min(len(resp.Body), 256)]))
-	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
 }
 
 // verdict says of an answer that took nothing whether trying again is useless,

@@ -4,7 +4,6 @@
 package https
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -137,7 +136,7 @@ func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
 	if err != nil {
 		return destination.NoAnswer("post batch", c.config.Name, err)
 	}
-	page := isPage(resp)
+	page := resp.IsPage()
 	if resp.Status/100 == 2 && !page {
 		return nil
 	}
@@ -149,17 +148,6 @@ func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
 	e.RetryAfter = resp.RetryAfter(time.Now())
 	e.Permanent, e.Hint = verdict(resp.Status)
 	return e
-}
-
-// isPage tells whether the answer is a whole web page: a login form or the like
-// stands where the endpoint should be. Many a small endpoint says "ok" as
-// text/html; that is no page.
-func isPage(resp *destination.Response) bool {
-	if !strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/html") {
-		return false
-	}
-	start := bytes.ToLower(bytes.TrimSpace(resp.Body[:min(len(resp.Body), 256)]))
-	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
 }
 
 // verdict says of an answer that took nothing whether trying again is useless,
