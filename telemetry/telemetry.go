@@ -18,7 +18,33 @@ type Log struct {
 	// Body is one complete JSON value (a string, or an object when the function
 	// logs JSON), byte for byte as the platform sent it.
 	Body []byte
+	// Level is what the record says of its severity, 0 where it says nothing.
+	Level Level
+	// Message is what a structured record says in words: one JSON value of Body,
+	// or the text of a line behind what its runtime put before it. Nil where
+	// nothing was read out of Body, which is then all there is.
+	Message []byte
+	// Fields is the rest of a structured record, in its order.
+	Fields []Field
 }
+
+// Field is a member of a structured record: its name, not quoted, and its JSON
+// value, both borrowed as Log.Body is.
+type Field struct{ Key, Value []byte }
+
+// Level is a severity by OpenTelemetry's numbers: 1 (TRACE) to 24 (FATAL4), four
+// for each of TRACE, DEBUG, INFO, WARN, ERROR and FATAL. 0 is unknown.
+type Level uint8
+
+// The levels that decisions need by name.
+const (
+	LevelTrace Level = 1
+	LevelDebug Level = 5
+	LevelInfo  Level = 9
+	LevelWarn  Level = 13
+	LevelError Level = 17
+	LevelFatal Level = 21
+)
 
 // Attribute is a name and a value of a resource beyond the well-known ones.
 type Attribute struct{ Key, Value string }
