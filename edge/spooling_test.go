@@ -153,12 +153,16 @@ func TestNextProcessDeliversWhatTheLastOneHad(t *testing.T) {
 func TestRecoveryWithAFullSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		dead := &scripted{answer: func(int, context.Context) error { return errors.New("refused") }}
+		dead := &scripted{answer: func(_ int, ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
 		e, l := onDisk(t, dir, testEnvironment, flush.Limits{Bytes: 16 << 10}, 1<<20, dead)
 		for i := range 50 {
 			l.put(record(i))
 			l.commit()
 		}
+		synctest.Wait() // a kill takes everything as it is at one moment: nothing may move while it is copied
 		copied := copyTree(t, dir)
 		l.stop()
 		<-l.drained
