@@ -1,7 +1,5 @@
 package telemetry
 
-import "errors"
-
 // Signal is one of OpenTelemetry's kinds of data.
 type Signal string
 
@@ -26,9 +24,14 @@ type Export struct {
 }
 
 // Answers of whoever takes an Export.
-var (
+const (
 	// ErrNoRoom asks the sender to keep it and to try again later.
-	ErrNoRoom = errors.New("no room: try again later")
+	ErrNoRoom = refusal("no room: try again later")
 	// ErrOver says that the environment is ending: nothing is taken any more.
-	ErrOver = errors.New("the environment is ending")
+	ErrOver = refusal("the environment is ending")
 )
+
+// refusal is why an Export is not taken.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }

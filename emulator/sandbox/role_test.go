@@ -173,7 +173,7 @@ func look() error {
 	report("read /var/task", err)
 	report("write /var/task", os.WriteFile("/var/task/x", nil, 0o600))
 	report("write /dev/shm", os.WriteFile("/dev/shm/x", nil, 0o600))
-	report("write /tmp", os.WriteFile("/tmp/x", nil, 0o600))
+	report("write /tmp", os.WriteFile("/tmp/slipstream-sandbox-looks", nil, 0o600))
 	for _, name := range []string{"sandbox", "sandbox.localdomain"} {
 		addrs, err := new(net.Resolver).LookupHost(context.Background(), name)
 		fmt.Println(name, addrs, err)

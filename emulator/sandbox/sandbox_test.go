@@ -62,7 +62,7 @@ func TestInsideTheWalls(t *testing.T) {
 	if d := cmp.Diff(want, strings.Split(strings.TrimSpace(out), "\n")); d != "" || exit.Code != 0 {
 		t.Errorf("%+v %s", exit, d)
 	}
-	if _, err := os.Stat("/tmp/x"); err == nil {
+	if _, err := os.Stat("/tmp/slipstream-sandbox-looks"); err == nil {
 		t.Error("the sandbox wrote into the machine's /tmp")
 	}
 }
