@@ -215,8 +215,8 @@ func TestEditTellsWhereItIs(t *testing.T) {
 		t.Errorf("changed: %s", got)
 	}
 	want := []string{"key a=a false", "attributes a=v false",
-		`look a "v" 3`, `look n "" 2`, `look m "" 31`, `record GET 17 true "7" "" ""`,
-		"traceState =k=v true", "name =GET true", "key a=a true", "attributes a=v true", "key n=n true", "attributes n:7",
+		`look a "v" 3`, `look n "" 2`, `look m "" 31`, `record GET 17 true "7" "" ""`, "traceState =k=v true",
+		"name =GET true", "key a=a true", "attributes a=v true", "key n=n true", "attributes n:7",
 		"key m=m true", "attributes m:", "key m.x=x true", "attributes m.x:", "attributes m.x=v true",
 		"attributes m.x:1.5", "attributes m.x:true", "name =e true", "key a=a true", "attributes a=v true",
 		"message =no true"}
@@ -282,7 +282,8 @@ func TestEditOfMetrics(t *testing.T) {
 	w := &ExportEdit{}
 	w.Record = func() bool { return string(w.Name()) != "noise" }
 	out, n := w.Edit(nil, telemetry.Metrics, body)
-	if want := nest(nil, fieldResourceLogs, nest(nil, fieldScopeLogs, metric("orders"))); n != 1 || !bytes.Equal(out, want) {
+	want := nest(nil, fieldResourceLogs, nest(nil, fieldScopeLogs, metric("orders")))
+	if n != 1 || !bytes.Equal(out, want) {
 		t.Errorf("%d points: %x, not %x", n, out, want)
 	}
 	w.Record = func() bool { return false }
