@@ -10,12 +10,14 @@ import (
 // Part is what of a call an attribute holds.
 type Part uint8
 
-// The parts. An address that names its host is a URL.
+// The parts. An address that names its host is a URL. From Query on they grow
+// with what the user sends.
 const (
 	Nothing Part = iota
 	Host
 	URL
-	Path // of an address, and its query
+	Path
+	Query // alone, or with its path
 	Header
 	Body
 )
@@ -28,7 +30,7 @@ var names = map[string]Part{
 
 	"url.full": URL, "http.url": URL, "url": URL, "url.original": URL, "http.uri": URL, "uri": URL,
 
-	"url.path": Path, "url.query": Path, "http.target": Path, "http.path": Path, "http.query": Path,
+	"url.path": Path, "http.path": Path, "url.query": Query, "http.query": Query, "http.target": Query,
 
 	"http.request.header": Header, "http.response.header": Header, "http.request.headers": Header,
 	"http.response.headers": Header, "rpc.grpc.request.metadata": Header, "rpc.grpc.response.metadata": Header,

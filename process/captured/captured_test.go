@@ -8,7 +8,7 @@ import (
 
 func TestOf(t *testing.T) {
 	for path, want := range map[string]Part{
-		"server.address": Host, "url.full": URL, "url.query": Path, "http.request.header.authorization": Header,
+		"server.address": Host, "url.full": URL, "url.query": Query, "http.request.header.authorization": Header,
 		"http.response.header.set-cookie": Header, "http.request.headers": Header, "http.request.headers.cookie": Header,
 		"http.request.body": Body, "http.request.body.user.password": Body, "faas.event": Body,
 		"faas.event.Records.s3": Body, "http.request.body.size": Nothing, "http.response.body.size": Nothing,

@@ -18,7 +18,7 @@ type Limits struct {
 	Body int
 	// BodyOnError is Body in a span that failed, or in a log of level ERROR on.
 	BodyOnError int
-	// Record is for all texts of one record; a log's line is one of them.
+	// Record is for a log's body, and for all other texts of a record together.
 	Record int
 	// Spans and Bytes are what one invocation may send of spans, OnError with
 	// those that failed and the function's own.
