@@ -296,7 +296,8 @@ func TestFilter(t *testing.T) {
 		"level": {func(r Record) bool { return r.Level() >= telemetry.LevelInfo }, `"noise" "news"`},
 		"text":  {func(r Record) bool { return !bytes.Contains(r.Body(), []byte("noise")) }, `"debug" "news"`},
 		"field": {func(r Record) bool { return string(r.Attribute("status")) == "500" }, `"news"`},
-		"all":   {func(r Record) bool { return r.Signal() == telemetry.Logs && len(r.Name()) == 0 }, `"debug" "noise" "news"`},
+		"all": {func(r Record) bool { return r.Signal() == telemetry.Logs && len(r.Name()) == 0 },
+			`"debug" "noise" "news"`},
 		"none":  {func(r Record) bool { return false }, ``},
 	} {
 		x := NewExports(limit.Default(), rules{}, tt.keep)

@@ -186,7 +186,8 @@ func edited(t *testing.T, w *ExportEdit, signal telemetry.Signal, text string) s
 	return string(line)
 }
 
-const spanText = `{"resourceSpans":[{"resource":{"attributes":[{"key":"a","value":{"stringValue":"v"}}]},"scopeSpans":[` +
+const spanText = `{"resourceSpans":[{"resource":{"attributes":[{"key":"a","value":{"stringValue":"v"}}]},` +
+	`"scopeSpans":[` +
 	`{"spans":[{"traceState":"k=v","name":"GET","attributes":[{"key":"a","value":{"stringValue":"v"}},` +
 	`{"key":"n","value":{"intValue":"7"}},{"key":"m","value":{"kvlistValue":{"values":[` +
 	`{"key":"x","value":{"arrayValue":{"values":[{"stringValue":"v"},{"doubleValue":1.5},{"boolValue":true}]}}}]}}}],` +
