@@ -200,8 +200,8 @@ func TestLimits(t *testing.T) {
 			`"severityNumber":17,` + marked(attributes("faas.event", cut(40))), "body_too_long"},
 		"a line": {`"body":{"stringValue":"` + long(301) + `"},` + attributes("a", "b"),
 			`"body":{"stringValue":"` + cut(300) + `"},` + marked(attributes("a", "b")), "record_too_long"},
-		"a list": {attributes("a", list(9, long(10)), "b", long(50)),
-			marked(attributes("a", list(6, long(10)), "b", long(50))), "attribute_too_long"},
+		"a list": {attributes("a", list(9, long(10)), "ab", long(50)),
+			marked(attributes("a", list(6, long(10)), "ab", long(50))), "attribute_too_long"},
 		"a record": {attributes("a", long(60), "b", long(60), "c", long(60), "d", long(60), "e", long(50), "f", long(50)),
 			marked(attributes("a", long(60), "b", long(60), "c", long(60), "d", long(60), "e", long(50),
 				"f", "...[too lo")), "record_too_long"},
@@ -217,6 +217,39 @@ func TestLimits(t *testing.T) {
 		if again := applied(t, x, telemetry.Logs, got); again != got && name != "a record" {
 			t.Errorf("%s: the second time it became %s", name, again)
 		}
+	}
+}
+
+// A limit on error that is not set is no smaller one; what is known of a record
+// is not said of what stands behind it.
+func TestWhatALimitIsFor(t *testing.T) {
+	x := NewExports(limit.Limits{Body: 30}, rules{}, nil)
+	body := attributes("faas.event", strings.Repeat("x", 30))
+	long := logText(`"severityNumber":17,` + attributes("faas.event", strings.Repeat("x", 31)))
+	if got := applied(t, x, telemetry.Logs, long); !strings.Contains(got, "xx...[too long]") {
+		t.Errorf("a body is longer than any limit: %s", got)
+	}
+	scrubbed := spanText(attributes("server.address", "secretsmanager.x"))
+	resource := `{"resource":{` + body + `},"scopeSpans":[]}`
+	in := strings.TrimSuffix(scrubbed, "]}") + "," + resource + "]}"
+	if got := applied(t, x, telemetry.Traces, in); !strings.Contains(got, body) {
+		t.Errorf("a resource lost its attribute: %s", got)
+	}
+}
+
+// Keys without number cost no memory without end.
+func TestKeysAreBounded(t *testing.T) {
+	x := NewExports(limit.Limits{}, rules{}, nil)
+	var pairs []string
+	for i := range 3 * maxKeys {
+		pairs = append(pairs, fmt.Sprint("key.", i), "x")
+	}
+	pairs = append(pairs, strings.Repeat("k", maxKey+1), "x")
+	if text := logText(attributes(pairs...)); applied(t, x, telemetry.Logs, text) != text {
+		t.Error("it changed")
+	}
+	if n := len(x.keys); n == 0 || n > maxKeys || x.keys[strings.Repeat("k", maxKey+1)] != (treatment{}) {
+		t.Errorf("%d keys are remembered", n)
 	}
 }
 
@@ -298,7 +331,7 @@ func TestFilter(t *testing.T) {
 		"field": {func(r Record) bool { return string(r.Attribute("status")) == "500" }, `"news"`},
 		"all": {func(r Record) bool { return r.Signal() == telemetry.Logs && len(r.Name()) == 0 },
 			`"debug" "noise" "news"`},
-		"none":  {func(r Record) bool { return false }, ``},
+		"none": {func(r Record) bool { return false }, ``},
 	} {
 		x := NewExports(limit.Default(), rules{}, tt.keep)
 		got := applied(t, x, telemetry.Logs, in)
