@@ -57,6 +57,16 @@ type Record interface {
 	Attribute(key string) []byte
 }
 
+// Policy is what an Exports applies. The zero value changes nothing.
+type Policy struct {
+	Limits   limit.Limits
+	Redactor Redactor
+	// Parts redact what was captured of calls in the Redactor's place; they must be
+	// no less strict.
+	Parts  map[captured.Part]Redactor
+	Filter Filter
+}
+
 // Marks that are added to a log record or a span, as attributes that are true.
 const (
 	markTruncated = "slipstream.truncated"
@@ -84,17 +94,15 @@ const keptBuffer = 1 << 20
 // a time. In each record it filters first, then redacts, then cuts: half a secret
 // would not be recognised. Metrics are never dropped by a limit, nor marked.
 type Exports struct {
-	redactor Redactor // nil for none
-	filter   Filter   // nil for none
-	limits   limit.Limits
-	budget   *limit.Budget
-	edit     wire.ExportEdit
-	onSpan   func(key, text []byte, size int) // look
-	buf      []byte
-	number   []byte
-	keys     map[string]treatment
-	counts   [len(reasons)]int
-	suspect  bool
+	policy  Policy
+	budget  *limit.Budget
+	edit    wire.ExportEdit
+	onSpan  func(key, text []byte, size int) // look
+	buf     []byte
+	number  []byte
+	keys    map[string]treatment
+	counts  [len(reasons)]int
+	suspect bool
 
 	requestID string // of the export in hand
 	now       time.Time
@@ -118,6 +126,7 @@ var noEnd = room{body: -1, other: -1}
 type treatment struct {
 	action Action
 	part   captured.Part
+	by     Redactor
 }
 
 // spanState is what is known of a span before it is changed.
@@ -146,10 +155,9 @@ var reasons = [...]string{
 	recordTooLong: "record_too_long",
 }
 
-// NewExports makes one; redactor and filter may be nil.
-func NewExports(limits limit.Limits, redactor Redactor, filter Filter) *Exports {
-	x := &Exports{redactor: redactor, filter: filter, limits: limits, budget: limit.NewBudget(limits),
-		keys: map[string]treatment{}}
+// NewExports makes one.
+func NewExports(p Policy) *Exports {
+	x := &Exports{policy: p, budget: limit.NewBudget(p.Limits), keys: map[string]treatment{}}
 	x.onSpan = x.look
 	x.edit.Record, x.edit.Text, x.edit.Value = x.record, x.text, x.value
 	return x
@@ -160,7 +168,7 @@ func NewExports(limits limit.Limits, redactor Redactor, filter Filter) *Exports 
 // the next call. requestID is the invocation that pays for its spans, empty for
 // none. Where no record is left, e.Records is 0.
 func (x *Exports) Apply(e *telemetry.Export, requestID string, now time.Time) {
-	x.suspect = x.redactor != nil && x.redactor.Suspect(e.Body)
+	x.suspect = x.suspects(e.Body)
 	x.requestID, x.now, x.left, x.list = requestID, now, noEnd, x.list[:0]
 	x.edit.Look = nil
 	if e.Signal == telemetry.Traces {
@@ -174,6 +182,22 @@ func (x *Exports) Apply(e *telemetry.Export, requestID string, now time.Time) {
 	if len(e.Body) > 0 && (len(body) == 0 || &e.Body[0] != &body[0]) {
 		x.buf = e.Body
 	}
+}
+
+// suspects tells whether anything in b may have to be redacted by its value.
+func (x *Exports) suspects(b []byte) bool {
+	if x.policy.Redactor == nil {
+		return false
+	}
+	if x.policy.Redactor.Suspect(b) {
+		return true
+	}
+	for _, r := range x.policy.Parts {
+		if r.Suspect(b) {
+			return true
+		}
+	}
+	return false
 }
 
 // Done says that the invocation is over.
@@ -197,9 +221,9 @@ func (x *Exports) look(key, text []byte, size int) {
 	k := x.about(key)
 	switch {
 	case k.part == captured.Host || k.part == captured.URL:
-		if x.redactor != nil && !x.looked.scrubbed && len(text) > 0 {
+		if x.policy.Redactor != nil && !x.looked.scrubbed && len(text) > 0 {
 			if host := captured.HostOf(text); len(host) > 0 {
-				x.looked.scrubbed = x.redactor.Domain(host)
+				x.looked.scrubbed = x.policy.Redactor.Domain(host)
 			}
 		}
 	case k.part >= captured.Query:
@@ -213,13 +237,13 @@ func (x *Exports) look(key, text []byte, size int) {
 func (x *Exports) record() bool {
 	x.span, x.looked = x.looked, spanState{}
 	x.list, x.left = x.list[:0], noEnd
-	if x.filter != nil && !x.filter.Keep(&x.edit) {
+	if x.policy.Filter != nil && !x.policy.Filter.Keep(&x.edit) {
 		x.counts[filtered]++
 		return false
 	}
 	size := x.edit.Size()
-	if x.limits.Record > 0 && size > x.limits.Record && x.edit.Signal() != telemetry.Metrics {
-		x.left = room{body: x.limits.Record, other: x.limits.Record}
+	if x.policy.Limits.Record > 0 && size > x.policy.Limits.Record && x.edit.Signal() != telemetry.Metrics {
+		x.left = room{body: x.policy.Limits.Record, other: x.policy.Limits.Record}
 	}
 	if x.edit.Signal() != telemetry.Traces {
 		return true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipstream/process/captured"
 	"slipstream/process/limit"
 	"slipstream/telemetry"
 	"slipstream/wire"
@@ -139,13 +140,35 @@ func TestRedaction(t *testing.T) {
 		"a name":  {`"severityText":"hunter2","eventName":"x hunter2"`, `"severityText":"****","eventName":"x ****"`},
 		"the key": {attributes("my hunter2", "x"), attributes("my ****", "x")},
 	} {
-		x := NewExports(limit.Limits{}, rules{}, nil)
+		x := NewExports(Policy{Redactor: rules{}})
 		if diff := cmp.Diff(logText(tt.want), applied(t, x, telemetry.Logs, logText(tt.in))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		if changed := x.Counts()["redacted"] > 0; changed != (tt.in != tt.want) {
 			t.Errorf("%s: counts are %v", name, x.Counts())
 		}
+	}
+}
+
+// everything is a Redactor to which each value is a secret.
+type everything struct{ rules }
+
+func (everything) Suspect([]byte) bool { return false }
+func (everything) Key([]byte) Action   { return Mask }
+func (everything) Value(dst, _, _ []byte) ([]byte, bool) {
+	return append(dst, "****"...), true
+}
+
+// A part of a call may have rules of its own, for all below it.
+func TestPartsHaveTheirOwnRules(t *testing.T) {
+	x := NewExports(Policy{Redactor: rules{}, Parts: map[captured.Part]Redactor{captured.RequestHeader: everything{}}})
+	members := `{"kvlistValue":{"values":[{"key":"accept","value":{"stringValue":"x"}}]}}`
+	in := attributes("http.request.header.accept", "x", "http.response.header.accept", "x", "password", "x",
+		"http.request.headers", members)
+	want := attributes("http.request.header.accept", "****", "http.response.header.accept", "x", "password", "****",
+		"http.request.headers", "****")
+	if diff := cmp.Diff(logText(want), applied(t, x, telemetry.Logs, logText(in))); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -162,7 +185,7 @@ func TestScrubbedDomain(t *testing.T) {
 		"server.address": host, "http.host": host + ":443", "net.peer.name": host,
 		"url.full": "https://" + host + "/x?y", "http.url": "https://u@" + host, "url": "http://" + host,
 	} {
-		x := NewExports(limit.Default(), rules{}, nil)
+		x := NewExports(Policy{Limits: limit.Default(), Redactor: rules{}})
 		want := `"name":"call",` + attributes(append([]string{"a", "b", key, value}, bodies...)...) +
 			`,"droppedAttributesCount":3`
 		if strings.Contains(key, "url") {
@@ -206,7 +229,7 @@ func TestLimits(t *testing.T) {
 			marked(attributes("a", long(60), "b", long(60), "c", long(60), "d", long(60), "e", long(50),
 				"f", "...[too lo")), "record_too_long"},
 	} {
-		x := NewExports(l, nil, nil)
+		x := NewExports(Policy{Limits: l})
 		got := applied(t, x, telemetry.Logs, logText(tt.in))
 		if diff := cmp.Diff(logText(tt.want), got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -223,7 +246,7 @@ func TestLimits(t *testing.T) {
 // A limit on error that is not set is no smaller one; what is known of a record
 // is not said of what stands behind it.
 func TestWhatALimitIsFor(t *testing.T) {
-	x := NewExports(limit.Limits{Body: 30}, rules{}, nil)
+	x := NewExports(Policy{Limits: limit.Limits{Body: 30}, Redactor: rules{}})
 	body := attributes("faas.event", strings.Repeat("x", 30))
 	long := logText(`"severityNumber":17,` + attributes("faas.event", strings.Repeat("x", 31)))
 	if got := applied(t, x, telemetry.Logs, long); !strings.Contains(got, "xx...[too long]") {
@@ -239,7 +262,7 @@ func TestWhatALimitIsFor(t *testing.T) {
 
 // Keys without number cost no memory without end.
 func TestKeysAreBounded(t *testing.T) {
-	x := NewExports(limit.Limits{}, rules{}, nil)
+	x := NewExports(Policy{Redactor: rules{}})
 	var pairs []string
 	for i := range 3 * maxKeys {
 		pairs = append(pairs, fmt.Sprint("key.", i), "x")
@@ -255,7 +278,7 @@ func TestKeysAreBounded(t *testing.T) {
 
 // Half a secret would not be recognised: redaction comes first.
 func TestRedactionBeforeLimits(t *testing.T) {
-	x := NewExports(limit.Limits{Attribute: 40}, rules{}, nil)
+	x := NewExports(Policy{Limits: limit.Limits{Attribute: 40}, Redactor: rules{}})
 	text := strings.Repeat("x", 24) + "hunter2" + strings.Repeat("y", 20)
 	got := applied(t, x, telemetry.Logs, logText(attributes("a", text, "faas.event", `{"password":"hunter2"}`)))
 	want := strings.Repeat("x", 24) + "***...[too long]"
@@ -266,7 +289,7 @@ func TestRedactionBeforeLimits(t *testing.T) {
 
 // The defaults leave plain lines alone that Lambda takes.
 func TestDefaultsCutNoLine(t *testing.T) {
-	x := NewExports(limit.Default(), nil, nil)
+	x := NewExports(Policy{Limits: limit.Default()})
 	e := export(t, telemetry.Logs, logText(`"body":{"stringValue":"`+strings.Repeat("x", 1<<20)+`"},`+
 		attributes("exception.stacktrace", strings.Repeat("at f\n", 5000))))
 	body := e.Body
@@ -280,7 +303,7 @@ func TestDefaultsCutNoLine(t *testing.T) {
 func TestBudgetOfSpans(t *testing.T) {
 	span := func(more string) string { return `"parentSpanId":"eee19b7ec3c1b174","name":"n",` + more }
 	body := attributes("http.request.body", strings.Repeat("x", 500))
-	x := NewExports(limit.Limits{Bytes: 4000, BytesOnError: 8000, Spans: 1000, SpansOnError: 1000}, nil, nil)
+	x := NewExports(Policy{Limits: limit.Limits{Bytes: 4000, BytesOnError: 8000, Spans: 1000, SpansOnError: 1000}})
 	var spans []string
 	for range 200 {
 		spans = append(spans, span(body))
@@ -333,7 +356,7 @@ func TestFilter(t *testing.T) {
 			`"debug" "noise" "news"`},
 		"none": {func(r Record) bool { return false }, ``},
 	} {
-		x := NewExports(limit.Default(), rules{}, tt.keep)
+		x := NewExports(Policy{Limits: limit.Default(), Redactor: rules{}, Filter: tt.keep})
 		got := applied(t, x, telemetry.Logs, in)
 		var left []string
 		for _, word := range []string{`"debug"`, `"noise"`, `"news"`} {

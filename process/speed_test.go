@@ -64,16 +64,16 @@ func cases(t testing.TB) map[string]struct {
 		e *telemetry.Export
 	}
 	return map[string]one{
-		"logs/clean":         {NewExports(l, rules{}, nil), typicalLogs(t, 0)},
-		"logs/clean+filter":  {NewExports(l, rules{}, keep), typicalLogs(t, 0)},
-		"logs/no-redaction":  {NewExports(l, nil, nil), typicalLogs(t, 0)},
-		"logs/1-in-100":      {NewExports(l, rules{}, nil), typicalLogs(t, 100)},
-		"logs/all-dirty":     {NewExports(l, rules{}, nil), typicalLogs(t, 1)},
-		"logs/all-too-long":  {NewExports(tight, nil, nil), typicalLogs(t, 0)},
-		"spans/clean":        {NewExports(l, rules{}, nil), typicalSpans(t, 0)},
-		"spans/1-in-100":     {NewExports(l, rules{}, nil), typicalSpans(t, 100)},
-		"spans/all-dirty":    {NewExports(l, rules{}, nil), typicalSpans(t, 1)},
-		"spans/all-too-long": {NewExports(tight, nil, nil), typicalSpans(t, 0)},
+		"logs/clean":         {NewExports(Policy{Limits: l, Redactor: rules{}}), typicalLogs(t, 0)},
+		"logs/clean+filter":  {NewExports(Policy{Limits: l, Redactor: rules{}, Filter: keep}), typicalLogs(t, 0)},
+		"logs/no-redaction":  {NewExports(Policy{Limits: l}), typicalLogs(t, 0)},
+		"logs/1-in-100":      {NewExports(Policy{Limits: l, Redactor: rules{}}), typicalLogs(t, 100)},
+		"logs/all-dirty":     {NewExports(Policy{Limits: l, Redactor: rules{}}), typicalLogs(t, 1)},
+		"logs/all-too-long":  {NewExports(Policy{Limits: tight}), typicalLogs(t, 0)},
+		"spans/clean":        {NewExports(Policy{Limits: l, Redactor: rules{}}), typicalSpans(t, 0)},
+		"spans/1-in-100":     {NewExports(Policy{Limits: l, Redactor: rules{}}), typicalSpans(t, 100)},
+		"spans/all-dirty":    {NewExports(Policy{Limits: l, Redactor: rules{}}), typicalSpans(t, 1)},
+		"spans/all-too-long": {NewExports(Policy{Limits: tight}), typicalSpans(t, 0)},
 	}
 }
 
@@ -130,7 +130,7 @@ func FuzzExports(f *testing.F) {
 			return
 		}
 		l := limit.Limits{Attribute: int(size), Body: int(size), Record: 2 * int(size), Bytes: 10 * int(size)}
-		x := NewExports(l, rules{}, nil)
+		x := NewExports(Policy{Limits: l, Redactor: rules{}})
 		e := &telemetry.Export{Signal: telemetry.Signal(signal), Records: n, Body: bytes.Clone(body)}
 		x.Apply(e, "r", time.Unix(0, 0))
 		again, err := wire.CheckExport(e.Signal, e.Body)

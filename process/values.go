@@ -17,9 +17,12 @@ func (x *Exports) about(path []byte) treatment {
 	if t, ok := x.keys[string(path)]; ok {
 		return t
 	}
-	t := treatment{part: captured.Of(path)}
-	if x.redactor != nil {
-		t.action = x.redactor.Key(path)
+	t := treatment{part: captured.Of(path), by: x.policy.Redactor}
+	if x.policy.Redactor != nil {
+		if r := x.policy.Parts[t.part]; r != nil {
+			t.by = r
+		}
+		t.action = t.by.Key(path)
 	}
 	if len(path) <= maxKey {
 		if len(x.keys) >= maxKeys {
@@ -36,9 +39,9 @@ func (x *Exports) text(dst, path, text []byte) ([]byte, bool) {
 		if !x.suspect {
 			return dst, false
 		}
-		return x.count(x.redactor.Text(dst, text))
+		return x.count(x.policy.Redactor.Text(dst, text))
 	}
-	var t treatment
+	t := treatment{by: x.policy.Redactor}
 	if len(path) > 0 {
 		t = x.about(path)
 		if out, done := x.withhold(dst, t); done {
@@ -78,7 +81,7 @@ func (x *Exports) value(dst, path []byte) ([]byte, bool) {
 	if t.action != Keep {
 		x.number = x.edit.AppendValue(x.number[:0])
 		if t.action == Hash && len(x.number) > 0 {
-			if out, changed := x.redactor.Value(dst, path, x.number); changed {
+			if out, changed := t.by.Value(dst, path, x.number); changed {
 				return x.count(out, true)
 			}
 		}
@@ -102,7 +105,7 @@ func (x *Exports) withhold(dst []byte, t treatment) (out []byte, done bool) {
 		return x.count(nil, true)
 	case t.part == captured.Nothing || !x.edit.InRecord():
 		return dst, false
-	case x.span.scrubbed && t.part == captured.Body && !x.span.bare:
+	case x.span.scrubbed && t.part >= captured.RequestBody && !x.span.bare:
 		return append(dst, unavailable...), true
 	case x.span.scrubbed && t.part >= captured.URL, x.span.bare && t.part >= captured.Query:
 		return nil, true
@@ -114,18 +117,18 @@ func (x *Exports) withhold(dst []byte, t treatment) (out []byte, done bool) {
 // it may have keys with a secret of any look.
 func (x *Exports) redact(dst, path, text []byte, t treatment) ([]byte, bool) {
 	switch {
-	case x.redactor == nil:
+	case t.by == nil:
 		return dst, false
 	case t.action != Keep:
-		return x.count(x.redactor.Value(dst, path, text))
+		return x.count(t.by.Value(dst, path, text))
 	case isJSON(text):
-		return x.count(x.redactor.JSON(dst, text))
+		return x.count(t.by.JSON(dst, text))
 	case !x.suspect:
 		return dst, false
 	case len(path) == 0:
-		return x.count(x.redactor.Text(dst, text))
+		return x.count(t.by.Text(dst, text))
 	}
-	return x.count(x.redactor.Value(dst, path, text))
+	return x.count(t.by.Value(dst, path, text))
 }
 
 // isJSON tells whether a text is an object or a list.
@@ -144,14 +147,14 @@ func isJSON(text []byte) bool {
 
 // allowed is how long a value may be, and which limit says so.
 func (x *Exports) allowed(path []byte, t treatment) (size int, why reason) {
-	size, why = x.limits.Attribute, attributeTooLong
+	size, why = x.policy.Limits.Attribute, attributeTooLong
 	switch {
 	case x.edit.Field() == "body":
-		size, why = x.limits.Record, recordTooLong
+		size, why = x.policy.Limits.Record, recordTooLong
 	case t.part >= captured.Query:
-		size, why = x.limits.Body, bodyTooLong
-		if x.edit.Size() > size && x.limits.BodyOnError > size && x.edit.Level() >= telemetry.LevelError {
-			size = x.limits.BodyOnError
+		size, why = x.policy.Limits.Body, bodyTooLong
+		if x.edit.Size() > size && x.policy.Limits.BodyOnError > size && x.edit.Level() >= telemetry.LevelError {
+			size = x.policy.Limits.BodyOnError
 		}
 	}
 	if size == 0 {

@@ -18,8 +18,10 @@ const (
 	URL
 	Path
 	Query // alone, or with its path
-	Header
-	Body
+	RequestHeader
+	ResponseHeader
+	RequestBody
+	ResponseBody
 )
 
 // names are OpenTelemetry's of today and of before 1.21, AWS's and those that
@@ -32,19 +34,25 @@ var names = map[string]Part{
 
 	"url.path": Path, "http.path": Path, "url.query": Query, "http.query": Query, "http.target": Query,
 
-	"http.request.header": Header, "http.response.header": Header, "http.request.headers": Header,
-	"http.response.headers": Header, "rpc.grpc.request.metadata": Header, "rpc.grpc.response.metadata": Header,
-	"rpc.connect_rpc.request.metadata": Header, "rpc.connect_rpc.response.metadata": Header,
-	"messaging.headers": Header,
+	"http.request.header": RequestHeader, "http.response.header": ResponseHeader,
+	"http.request.headers": RequestHeader, "http.response.headers": ResponseHeader,
+	"rpc.grpc.request.metadata": RequestHeader, "rpc.grpc.response.metadata": ResponseHeader,
+	"rpc.connect_rpc.request.metadata": RequestHeader, "rpc.connect_rpc.response.metadata": ResponseHeader,
+	"messaging.headers": RequestHeader,
 
-	"http.request.body": Body, "http.response.body": Body, "http.request.body.text": Body,
-	"http.response.body.text": Body, "http.request.body.content": Body, "http.response.body.content": Body,
-	"rpc.request.body": Body, "rpc.response.body": Body, "rpc.request.payload": Body, "rpc.response.payload": Body,
-	"rpc.payload": Body, "messaging.message.body": Body, "messaging.message.payload": Body,
-	"messaging.publish.body": Body, "messaging.consume.body": Body, "db.response.body": Body, "db.query.parameter": Body,
-	"aws.request.body": Body, "aws.response.body": Body, "faas.event": Body, "faas.payload": Body, "faas.result": Body,
-	"faas.return_value": Body, "aws.lambda.event": Body, "aws.lambda.result": Body, "aws.lambda.response": Body,
-	"aws.lambda.return_value": Body, "lambda.event": Body, "lambda.response": Body,
+	"http.request.body": RequestBody, "http.response.body": ResponseBody,
+	"http.request.body.text": RequestBody, "http.response.body.text": ResponseBody,
+	"http.request.body.content": RequestBody, "http.response.body.content": ResponseBody,
+	"rpc.request.body": RequestBody, "rpc.response.body": ResponseBody, "rpc.payload": RequestBody,
+	"rpc.request.payload": RequestBody, "rpc.response.payload": ResponseBody,
+	"messaging.message.body": RequestBody, "messaging.message.payload": RequestBody,
+	"messaging.publish.body": RequestBody, "messaging.consume.body": RequestBody,
+	"db.query.parameter": RequestBody, "db.response.body": ResponseBody,
+	"aws.request.body": RequestBody, "aws.response.body": ResponseBody,
+	"faas.event": RequestBody, "faas.payload": RequestBody, "faas.result": ResponseBody,
+	"faas.return_value": ResponseBody,
+	"aws.lambda.event":  RequestBody, "aws.lambda.result": ResponseBody, "aws.lambda.response": ResponseBody,
+	"aws.lambda.return_value": ResponseBody, "lambda.event": RequestBody, "lambda.response": ResponseBody,
 }
 
 // Of tells what the attribute of that name holds, also for the path of a value
@@ -60,7 +68,7 @@ func Of(path []byte) Part {
 		if path[at] != '.' {
 			continue
 		}
-		if part := names[string(path[:at])]; part >= Header {
+		if part := names[string(path[:at])]; part >= RequestHeader {
 			return part
 		}
 	}
