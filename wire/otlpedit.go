@@ -100,8 +100,8 @@ func (w *ExportEdit) Edit(buf []byte, signal telemetry.Signal, body []byte) (out
 		out = append(w.dst, body[w.copied:]...)
 	}
 	w.src, w.dst = nil, nil
-	if cap(w.text) > keptText {
-		w.text = nil
+	if cap(w.text) > keptText || cap(w.path) > keptText {
+		w.text, w.path = nil, nil
 	}
 	return out, w.records - w.dropped
 }

@@ -8,12 +8,17 @@ import (
 
 func TestOf(t *testing.T) {
 	for path, want := range map[string]Part{
-		"server.address": Host, "url.full": URL, "url.query": Query, "http.request.header.authorization": RequestHeader,
-		"http.response.header.set-cookie": ResponseHeader, "http.request.headers": RequestHeader, "http.request.headers.cookie": RequestHeader,
-		"http.request.body": RequestBody, "http.request.body.user.password": RequestBody, "faas.event": RequestBody,
-		"faas.event.Records.s3": RequestBody, "http.request.body.size": Nothing, "http.response.body.size": Nothing,
+		"server.address": Host, "url.full": URL, "url.query": Query,
+		"http.request.header.authorization": RequestHeader,
+		"http.response.header.set-cookie":   ResponseHeader, "http.request.headers": RequestHeader,
+		"http.request.headers.cookie": RequestHeader,
+		"http.request.body":           RequestBody, "http.request.body.user.password": RequestBody, "faas.event": RequestBody,
+		"faas.event.Records.s3":  RequestBody,
+		"http.request.body.size": Nothing, "http.response.body.size": Nothing,
 		"http.request.method": Nothing, "url.scheme": Nothing, "url.x": Nothing, "server.address.x": Nothing,
-		"http.request.headersx": Nothing, "": Nothing, ".": Nothing, "db.query.parameter.0": RequestBody, "faas.result": ResponseBody, "db.query.text": Nothing,
+		"http.request.headersx": Nothing,
+		"":                      Nothing, ".": Nothing, "db.query.parameter.0": RequestBody,
+		"faas.result": ResponseBody, "db.query.text": Nothing,
 	} {
 		if got := Of([]byte(path)); got != want {
 			t.Errorf("%s is %d, not %d", path, got, want)
