@@ -31,9 +31,10 @@ type row struct {
 var layers = []row{
 	{prefix: ""},
 	{prefix: "telemetry"},
-	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf}},
+	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf, "wire/lines"}},
+	{prefix: "wire/lines", project: []string{"telemetry"}, modules: []string{jx}},
 	{prefix: "wire/forwarded"},
-	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
+	{prefix: "process", project: []string{"telemetry", "wire", "process"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},

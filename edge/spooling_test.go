@@ -17,6 +17,7 @@ import (
 	"slipstream/edge/spool"
 	"slipstream/telemetry"
 	"slipstream/wire"
+	"slipstream/wire/lines"
 )
 
 const testEnvironment = "3adf329b-240c-4fc6-b48a-54474f043a02"
@@ -56,7 +57,7 @@ func (s *scripted) records(t *testing.T) map[string]int {
 	for id, body := range s.taken {
 		for line := range strings.Lines(gunzip(t, body)) {
 			var log telemetry.Log
-			if err := wire.DecodeLine([]byte(line), &log, &telemetry.Resource{}); err != nil {
+			if err := lines.Decode([]byte(line), &log, &telemetry.Resource{}); err != nil {
 				t.Fatalf("batch %s: %v", id, err)
 			}
 			seen[string(log.Body)]++

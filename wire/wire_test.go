@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipstream/telemetry"
+	"slipstream/wire/lines"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -123,7 +124,7 @@ func TestDecodeLineGivesTheRecordBack(t *testing.T) {
 		for _, e := range []Encoder{NDJSON(testResource()), TelemetryEvents()} {
 			var got telemetry.Log
 			var res telemetry.Resource
-			if err := DecodeLine(e.AppendLog(nil, &want), &got, &res); err != nil {
+			if err := lines.Decode(e.AppendLog(nil, &want), &got, &res); err != nil {
 				t.Fatalf("record %d: %v", i, err)
 			}
 			_, sample := e.(telemetryEvents)
@@ -151,7 +152,7 @@ func TestDecodeLineRefuses(t *testing.T) {
 	const whole = `{"time":"2026-10-01T09:00:00.000Z","type":"function","message":"x"}`
 	var l telemetry.Log
 	var res telemetry.Resource
-	if err := DecodeLine([]byte(whole), &l, &res); err != nil {
+	if err := lines.Decode([]byte(whole), &l, &res); err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
@@ -164,7 +165,7 @@ func TestDecodeLineRefuses(t *testing.T) {
 		`{"time":"2026-10-01T09:00:00.000Z","type":"function","message":"x","region":{}}`,
 	} {
 		var l telemetry.Log
-		if err := DecodeLine([]byte(line), &l, &res); err == nil {
+		if err := lines.Decode([]byte(line), &l, &res); err == nil {
 			t.Errorf("accepted %s", line)
 		}
 	}
@@ -271,7 +272,7 @@ func FuzzDecodeLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var l, again telemetry.Log
 		var res, resAgain telemetry.Resource
-		if DecodeLine(line, &l, &res) != nil {
+		if lines.Decode(line, &l, &res) != nil {
 			return
 		}
 		if l.Type == "" || l.Time.IsZero() || !json.Valid(l.Body) {
@@ -280,7 +281,7 @@ func FuzzDecodeLine(f *testing.F) {
 		if l.Time.Year() < 0 || l.Time.Year() > 9999 {
 			return
 		}
-		if err := DecodeLine(NDJSON(&res).AppendLog(nil, &l), &again, &resAgain); err != nil {
+		if err := lines.Decode(NDJSON(&res).AppendLog(nil, &l), &again, &resAgain); err != nil {
 			t.Fatalf("%q does not come back: %v", line, err)
 		}
 	})

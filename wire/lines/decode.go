@@ -1,6 +1,9 @@
-package wire
+// Package lines reads the line formats of package wire back. Use it where a line of
+// NDJSON or TelemetryEvents becomes a record again; the extension only writes them.
+package lines
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +14,12 @@ import (
 	"slipstream/telemetry"
 )
 
-// DecodeLine reads one line of NDJSON or TelemetryEvents back into l and res.
+// Decode reads one line of NDJSON or TelemetryEvents back into l and res.
 // The Log's body borrows from line. Unknown columns are passed over; what the
 // line does not hold stays as it was, so clear l and res between lines. An
 // error names the column; a line must be one whole JSON object with a time, a
 // type and a message or record.
-func DecodeLine(line []byte, l *telemetry.Log, res *telemetry.Resource) error {
+func Decode(line []byte, l *telemetry.Log, res *telemetry.Resource) error {
 	d := jx.GetDecoder()
 	defer jx.PutDecoder(d)
 	d.ResetBytes(line)
@@ -51,7 +54,7 @@ func decodeColumn(d *jx.Decoder, column []byte, l *telemetry.Log, res *telemetry
 		return err
 	case "message", "record":
 		raw, err := d.Raw()
-		l.Body = trimSpace(raw)
+		l.Body = bytes.Trim(raw, " \t\r\n")
 		return err
 	}
 	var field *string
