@@ -98,6 +98,7 @@ var layers = []row{
 
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},
 	{prefix: "bench/ingest", project: []string{"bench", "telemetry", "wire"}},
+	{prefix: "bench/sample", project: []string{"bench/figure", "bench/lines", "process", "telemetry", "wire"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "bench/figure"},
 	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "edge/behind", "handoff",
