@@ -37,11 +37,7 @@ func (c *Condition) setField(w *written) error {
 		return fmt.Errorf("field %q without a comparison: add equals, contains, matches, above, atLeast, below, "+
 			"atMost or exists", *w.Field)
 	}
-	c.field = []byte(*w.Field)
-	if bytes.IndexByte(c.field, '.') >= 0 {
-		c.path = bytes.Split(c.field, []byte("."))
-	}
-	c.judges = judges
+	c.field, c.judges = ParseName(*w.Field), judges
 	return nil
 }
 

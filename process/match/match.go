@@ -39,8 +39,7 @@ type Condition struct {
 	low, high telemetry.Level
 	text      []byte // part of the message
 	pattern   *regexp.Regexp
-	field     []byte
-	path      [][]byte // of a field with dots
+	field     Name // whose value the judges are about, if there are any
 	judges    []judge
 }
 
@@ -161,10 +160,10 @@ func (c *Condition) Holds(r *Record) bool {
 	if c.text != nil && !bytes.Contains(r.Text(), c.text) || c.pattern != nil && !c.pattern.Match(r.Text()) {
 		return false
 	}
-	if c.field == nil {
+	if len(c.judges) == 0 {
 		return true
 	}
-	value := r.value(c.field, c.path)
+	value := r.Field(&c.field)
 	for i := range c.judges {
 		if !c.judges[i].holds(value, r) {
 			return false

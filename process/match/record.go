@@ -47,22 +47,29 @@ func (r *Record) Text() []byte {
 	return r.text
 }
 
-// Field gives the JSON value of a member, nil if there is none. A name with dots
-// is first looked for as it is.
-func (r *Record) Field(name []byte) []byte {
-	if bytes.IndexByte(name, '.') < 0 {
-		return r.value(name, nil)
-	}
-	return r.value(name, bytes.Split(name, []byte(".")))
+// Name is a field's name: dots lead into nested objects.
+type Name struct {
+	whole []byte
+	parts [][]byte // nil: no dots
 }
 
-// value finds a field by its name, then by its path.
-func (r *Record) value(name []byte, path [][]byte) []byte {
-	if value := r.member(name); value != nil || len(path) == 0 {
+// ParseName reads a name as a user writes it.
+func ParseName(text string) Name {
+	n := Name{whole: []byte(text)}
+	if bytes.IndexByte(n.whole, '.') >= 0 {
+		n.parts = bytes.Split(n.whole, []byte("."))
+	}
+	return n
+}
+
+// Field gives the JSON value of a member, nil if there is none. A name with dots
+// is first looked for as it is.
+func (r *Record) Field(n *Name) []byte {
+	if value := r.member(n.whole); value != nil || len(n.parts) == 0 {
 		return value
 	}
-	value := r.member(path[0])
-	for _, name := range path[1:] {
+	value := r.member(n.parts[0])
+	for _, name := range n.parts[1:] {
 		value = member(value, name)
 	}
 	return value
