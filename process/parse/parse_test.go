@@ -98,7 +98,8 @@ func TestLines(t *testing.T) {
 		want said
 	}{
 		{node + "\tINFO\thello \"you\"", said{9, `"hello \"you\"\n"`, ``}},
-		{node + "\tERROR\tInvoke Error \t{\"errorType\":\"Error\"}", said{17, `"Invoke Error \t{\"errorType\":\"Error\"}\n"`, ``}},
+		{node + "\tERROR\tInvoke Error \t{\"errorType\":\"Error\"}",
+			said{17, `"Invoke Error \t{\"errorType\":\"Error\"}\n"`, ``}},
 		{when + "\tundefined\tERROR\tUncaught Exception \t{}", said{17, `"Uncaught Exception \t{}\n"`, ``}},
 		{node + "\tINFO\t{\"level\":\"error\",\"message\":\"in\",\"n\":1}", said{17, `"in"`, `n=1`}},
 		{node + "\tWARN\t{\"n\":1}", said{13, ``, `n=1`}},

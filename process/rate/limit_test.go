@@ -91,8 +91,9 @@ func TestKeysAndSummary(t *testing.T) {
 	warning := line("a", "order 1 failed")
 	warning.Level = telemetry.LevelWarn
 	passed := ""
-	for _, log := range []*telemetry.Log{line("a", "order 1 placed\n"), line("b", "order 22-af placed"), line("a", "order 3 gone"),
-		user, user, user, warning, warning, line("a", "chatty"), line("b", "chatty"), line("a", "chatty 2"),
+	for _, log := range []*telemetry.Log{line("a", "order 1 placed\n"),
+		line("b", "order 22-af placed"), line("a", "order 3 gone"), user, user, user, warning, warning,
+		line("a", "chatty"), line("b", "chatty"), line("a", "chatty 2"),
 		line("a", "none of these")} {
 		if l.Allow(log, epoch) {
 			passed += "+"
@@ -159,9 +160,12 @@ func TestBadLimitsCutLess(t *testing.T) {
 	for rules, want := range map[string]string{
 		`[{"limit":{},"records":1}`: "nothing is limited", `[{"limit":{},"records":0}]`: "1 to 1000000",
 		`[{"limit":{},"records":1,"every":"soon"}]`: "duration", `[{"limit":{},"records":1,"burst":-1}]`: "burst",
-		`[{"records":1}]`: "condition", `[{"limit":{},"rate":1}]`: "records, every", `[{"limit":{"x":1},"records":1}]`: "type, level",
-		`[{"limit":{"level":"x"},"records":9},{"limit":{},"records":1}]`:                                            "rate limit 1",
-		"[" + strings.Repeat(`{"limit":{"type":"extension"},"records":1},`, maxRules) + `{"limit":{},"records":1}]`: "at most 100",
+		`[{"records":1}]`:                 "condition",
+		`[{"limit":{},"rate":1}]`:         "records, every",
+		`[{"limit":{"x":1},"records":1}]`: "type, level",
+		`[{"limit":{"level":"x"},"records":9},{"limit":{},"records":1}]`: "rate limit 1",
+		"[" + strings.Repeat(`{"limit":{"type":"extension"},"records":1},`, maxRules) +
+			`{"limit":{},"records":1}]`: "at most 100",
 	} {
 		l, errs := NewLimiter(rules, time.Second)
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), want) {
