@@ -35,6 +35,10 @@ var layers = []row{
 	{prefix: "wire/lines", project: []string{"telemetry"}, modules: []string{jx}},
 	{prefix: "wire/forwarded"},
 	{prefix: "process", project: []string{"telemetry", "wire", "process"}, modules: []string{jx}},
+	{prefix: "process/match", project: []string{"telemetry"}, modules: []string{jx}},
+	{prefix: "process/filter", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
+	{prefix: "process/rate", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
+	{prefix: "process/sample", project: []string{"telemetry", "process/frame", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
@@ -95,6 +99,7 @@ var layers = []row{
 
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},
 	{prefix: "bench/ingest", project: []string{"bench", "telemetry", "wire"}},
+	{prefix: "bench/sample", project: []string{"bench/figure", "bench/lines", "process", "telemetry", "wire"}},
 	{prefix: "bench/emptyextension"},
 	{prefix: "bench/figure"},
 	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "edge/behind", "handoff",

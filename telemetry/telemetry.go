@@ -20,12 +20,15 @@ type Log struct {
 	Body []byte
 	// Level is what the record says of its severity, 0 where it says nothing.
 	Level Level
-	// Message is what a structured record says in words: one JSON value of Body,
-	// or the text of a line behind what its runtime put before it. Nil where
-	// nothing was read out of Body, which is then all there is.
+	// Message is what a record says in words, one JSON value: a structured record's
+	// message, or what stands in a line behind what its runtime put before it. Nil
+	// where nothing was read out of Body, which is then all there is.
 	Message []byte
-	// Fields is the rest of a structured record, in its order.
+	// Fields is the rest of a structured record, in its order; nil for any other.
 	Fields []Field
+	// AdjustedCount is how many records this one stands for where records of its
+	// kind were sampled: N for one in N. 0 and 1 are the same: itself.
+	AdjustedCount uint32
 }
 
 // Field is a member of a structured record: its name, not quoted, and its JSON
@@ -45,6 +48,15 @@ const (
 	LevelError Level = 17
 	LevelFatal Level = 21
 )
+
+// String is the level's range: TRACE to FATAL, empty for unknown.
+func (l Level) String() string {
+	names := [...]string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+	if l == 0 || int(l) > 4*len(names) {
+		return ""
+	}
+	return names[(l-1)/4]
+}
 
 // Attribute is a name and a value of a resource beyond the well-known ones.
 type Attribute struct{ Key, Value string }

@@ -1,6 +1,10 @@
 package wire
 
-import "slipstream/telemetry"
+import (
+	"strconv"
+
+	"slipstream/telemetry"
+)
 
 // ndjson writes the project's own line format.
 type ndjson struct {
@@ -9,11 +13,13 @@ type ndjson struct {
 
 // NDJSON writes one flat JSON object a line with snake_case columns that
 // Athena's OpenX JSON SerDe reads as they are: time (RFC 3339, UTC), type,
-// function, version, environment, account_id, region, request_id, and message
-// for a record that is a JSON string or record for any other JSON value. A
-// column without a value is left out. The record's bytes are copied, never
-// decoded, but for the line end that the platform leaves on a message; each line
-// ends in "\n" and holds no other line break.
+// function, version, environment, account_id, region, request_id, level (TRACE
+// to FATAL), and the record: message for a JSON string, record for any other
+// JSON value, or message and attributes (an object) where a structured record
+// has been taken apart. adjusted_count is there for a record that stands for
+// more than itself. A column without a value is left out. The record's bytes are
+// copied, never decoded, but for the line end that the platform leaves on a
+// message; each line ends in "\n" and holds no other line break.
 func NDJSON(res *telemetry.Resource) Encoder {
 	e := &ndjson{}
 	for _, column := range []struct{ name, value string }{
@@ -41,14 +47,42 @@ func (e *ndjson) AppendLog(dst []byte, l *telemetry.Log) []byte {
 		dst = append(dst, `,"request_id":`...)
 		dst = appendText(dst, l.RequestID)
 	}
-	if body := trimSpace(l.Body); len(body) > 0 && body[0] == '"' {
+	if name := l.Level.String(); name != "" {
+		dst = append(append(append(dst, `,"level":"`...), name...), '"')
+	}
+	if body := trimSpace(l.Body); l.Message != nil && l.Fields != nil {
+		dst = appendStructured(dst, l)
+	} else if len(body) > 0 && body[0] == '"' {
 		dst = append(dst, `,"message":`...)
 		dst = cutLineEnd(appendValue(dst, l.Body))
 	} else {
 		dst = append(dst, `,"record":`...)
 		dst = appendValue(dst, l.Body)
 	}
+	if l.AdjustedCount > 1 {
+		dst = append(dst, `,"adjusted_count":`...)
+		dst = strconv.AppendUint(dst, uint64(l.AdjustedCount), 10)
+	}
 	return append(dst, "}\n"...)
+}
+
+// appendStructured appends the columns of a record that was taken apart.
+func appendStructured(dst []byte, l *telemetry.Log) []byte {
+	dst = append(dst, `,"message":`...)
+	dst = appendValue(dst, l.Message)
+	for i, f := range l.Fields {
+		if i == 0 {
+			dst = append(dst, `,"attributes":{`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = append(appendText(dst, f.Key), ':')
+		dst = appendValue(dst, f.Value)
+	}
+	if len(l.Fields) > 0 {
+		dst = append(dst, '}')
+	}
+	return dst
 }
 
 // AppendExport appends an export as a line of OTLP/JSON; nothing for a body that

@@ -45,8 +45,10 @@ const (
 const (
 	attributeInvocationID = "faas.invocation_id"
 	attributeEventType    = "aws.lambda.event.type"
-	scopeName             = "slipstream"
-	platformPrefix        = "platform."
+	// What sampling calls it in OpenTelemetry's papers; not in the conventions yet.
+	attributeAdjustedCount = "sampling.adjusted_count"
+	scopeName              = "slipstream"
+	platformPrefix         = "platform."
 )
 
 // otlpLogs writes OTLP log records of one resource.
@@ -63,22 +65,31 @@ type otlpLogs struct {
 //   - body is the record: a JSON string as a string, objects and arrays as
 //     kvlist and array (at most 30 levels, deeper ones as JSON text; an integer
 //     beyond 64 bits as its digits). A body that is no JSON is kept as a string.
-//   - severity is set from a record's own "level" only (Lambda's JSON log
-//     format); a line of text says nothing reliable about it.
+//   - severity is the Log's Level; where that is unknown, an object's own "level"
+//     (Lambda's JSON log format).
+//   - a record with a Message has that as its body, and its Fields, if any, as
+//     attributes with their types.
 //   - attributes: faas.invocation_id, and aws.lambda.event.type; platform.*
-//     events have that type as event_name too.
+//     events have that type as event_name too. sampling.adjusted_count is there
+//     for a record that stands for more than itself.
 func OTLPLogs(res *telemetry.Resource) Encoder {
 	return &otlpLogs{resource: appendResource(nil, res), scope: appendScope(nil)}
 }
 
 func (e *otlpLogs) AppendLog(dst []byte, l *telemetry.Log) []byte {
 	body := trimSpace(l.Body)
+	if l.Message != nil {
+		body = trimSpace(l.Message)
+	}
 	dst, record := openField(dst, fieldLogRecords, len(body)+len(l.RequestID)+len(l.Type)+100)
 	if at := unixNano(l.Time); at != 0 {
 		dst = appendFixed64Field(dst, fieldTime, at)
 		dst = appendFixed64Field(dst, fieldObservedTime, at)
 	}
 	dst, level := appendBody(dst, body)
+	if l.Level != 0 && uint64(l.Level) != level.number {
+		level = levelText(l.Level)
+	}
 	if level.number != 0 {
 		dst = appendVarintField(dst, fieldSeverityNumber, level.number)
 		dst = appendStringField(dst, fieldSeverityText, level.text[:level.size])
@@ -87,6 +98,12 @@ func (e *otlpLogs) AppendLog(dst []byte, l *telemetry.Log) []byte {
 		dst = appendAttribute(dst, fieldLogAttributes, attributeInvocationID, l.RequestID)
 	}
 	dst = appendAttribute(dst, fieldLogAttributes, attributeEventType, l.Type)
+	if l.Message != nil && len(l.Fields) > 0 {
+		dst = appendFields(dst, l.Fields)
+	}
+	if l.AdjustedCount > 1 {
+		dst = appendIntAttribute(dst, fieldLogAttributes, attributeAdjustedCount, uint64(l.AdjustedCount))
+	}
 	if strings.HasPrefix(l.Type, platformPrefix) {
 		dst = appendStringField(dst, fieldEventName, l.Type)
 	}
@@ -134,11 +151,7 @@ func appendResource(dst []byte, res *telemetry.Resource) []byte {
 		}
 	}
 	if res.MemoryMB > 0 {
-		dst, kv := openField(dst, field, 0)
-		dst = appendStringField(dst, fieldKey, "faas.max_memory")
-		dst, value := openField(dst, fieldValue, 0)
-		dst = appendVarintField(dst, fieldInt, uint64(res.MemoryMB)<<20)
-		return closeResource(closeField(closeField(dst, value), kv), m, res)
+		dst = appendIntAttribute(dst, field, "faas.max_memory", uint64(res.MemoryMB)<<20)
 	}
 	return closeResource(dst, m, res)
 }
@@ -162,6 +175,15 @@ func appendAttribute(dst []byte, field int, key, value string) []byte {
 	dst = appendStringField(dst, fieldKey, key)
 	dst, v := openField(dst, fieldValue, len(value)+2)
 	dst = appendStringField(dst, fieldString, value)
+	return closeField(closeField(dst, v), kv)
+}
+
+// appendIntAttribute is the same with a whole number.
+func appendIntAttribute(dst []byte, field int, key string, value uint64) []byte {
+	dst, kv := openField(dst, field, len(key)+14)
+	dst = appendStringField(dst, fieldKey, key)
+	dst, v := openField(dst, fieldValue, 2)
+	dst = appendVarintField(dst, fieldInt, value)
 	return closeField(closeField(dst, v), kv)
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/go-faster/jx"
+
+	"slipstream/telemetry"
 )
 
 // maxDepth is how many levels of JSON become nested values. A level costs up to
@@ -39,6 +41,35 @@ func appendBody(dst, body []byte) ([]byte, level) {
 	}
 	dst, m = openField(dst[:start], fieldBody, len(body)+4)
 	return closeField(appendStringField(dst, fieldString, body), m), level{}
+}
+
+// appendFields appends a structured record's fields as attributes. A value that
+// is no JSON is kept as a string of its bytes.
+func appendFields(dst []byte, fields []telemetry.Field) []byte {
+	d := jx.GetDecoder()
+	defer jx.PutDecoder(d)
+	v := valueWriter{d: d}
+	for i := range fields {
+		f := &fields[i]
+		d.ResetBytes(f.Value)
+		var kv, value mark
+		dst, kv = openField(dst, fieldLogAttributes, len(f.Key)+len(f.Value)+6)
+		dst = appendStringField(dst, fieldKey, f.Key)
+		dst, value = openField(dst, fieldValue, len(f.Value))
+		grown, err := v.append(dst, 1)
+		if err != nil || !v.atEnd() {
+			grown = appendStringField(dst, fieldString, f.Value)
+		}
+		dst = closeField(closeField(grown, value), kv)
+	}
+	return dst
+}
+
+// levelText is a level with its name.
+func levelText(number telemetry.Level) level {
+	l := level{number: uint64(number)}
+	l.size = copy(l.text[:], number.String())
+	return l
 }
 
 // valueWriter turns JSON into the content of AnyValue messages.

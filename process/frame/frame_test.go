@@ -1,0 +1,109 @@
+package frame
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipstream/telemetry"
+	"slipstream/wire"
+)
+
+var _ wire.Encoder = Encoder{}
+
+func logs() []telemetry.Log {
+	at := time.Date(2026, 10, 1, 9, 0, 0, 330_000_001, time.UTC)
+	return []telemetry.Log{
+		{Time: at, Type: "function", RequestID: "a", Body: []byte(`"x"`)},
+		{Time: at, Type: "function", RequestID: "a", Body: []byte(`{}`), Level: 9, Message: []byte(`"m"`),
+			Fields: []telemetry.Field{{Key: []byte("k"), Value: []byte("1")}, {Key: []byte{}, Value: []byte("null")}}},
+		{Time: at, Type: "function", RequestID: "a", Body: []byte(`{}`), Message: []byte{}, Fields: []telemetry.Field{}},
+		{Time: time.Time{}, Type: "platform.report", Body: bytes.Repeat([]byte("x"), 300), AdjustedCount: 1 << 31},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	var frames []byte
+	for _, l := range logs() {
+		frames = Encoder{}.AppendLog(frames, &l)
+	}
+	rest, err := frames, error(nil)
+	var got telemetry.Log
+	for _, want := range logs() {
+		if rest, err = Decode(rest, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	if len(rest) != 0 {
+		t.Errorf("%d bytes are left", len(rest))
+	}
+	e := Encoder{}
+	if e.AppendHead(nil, 5) != nil || !strings.HasPrefix(e.Extension(), ".") || e.ContentType() == "" {
+		t.Error("the frames are no body")
+	}
+}
+
+// Wherever a crash cuts the last frame, the others are read and the cut is seen.
+func TestEveryCut(t *testing.T) {
+	one := Encoder{}.AppendLog(nil, &logs()[0])
+	both := Encoder{}.AppendLog(bytes.Clone(one), &logs()[1])
+	for cut := len(one); cut < len(both); cut++ {
+		var l telemetry.Log
+		rest, err := Decode(both[:cut], &l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Decode(rest, &l); !errors.Is(err, ErrCut) {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+	}
+	broken := bytes.Clone(one)
+	broken[0]++
+	if _, err := Decode(broken, &telemetry.Log{}); !errors.Is(err, ErrBroken) {
+		t.Errorf("another version: %v", err)
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	l := logs()[1]
+	dst := make([]byte, 0, 1024)
+	var got telemetry.Log
+	if n := testing.AllocsPerRun(100, func() {
+		dst = Encoder{}.AppendLog(dst[:0], &l)
+		if _, err := Decode(dst, &got); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Whatever bytes are read, a record that comes out of them goes in again.
+func FuzzDecode(f *testing.F) {
+	for _, l := range logs() {
+		f.Add(Encoder{}.AppendLog(nil, &l))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var l, again telemetry.Log
+		rest, err := Decode(b, &l)
+		if err != nil {
+			if len(rest) != len(b) {
+				t.Fatal("an error takes bytes")
+			}
+			return
+		}
+		if _, err := Decode(Encoder{}.AppendLog(nil, &l), &again); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(l, again); diff != "" {
+			t.Fatalf("(-first +again):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,412 @@
+// Package sample keeps whole invocations or drops them: those that failed, were
+// slow or are one in N are kept with every line, the others go. Use a Sampler
+// last before encoding. A record is held until its invocation's outcome is
+// known; whatever is in doubt is kept.
+package sample
+
+import (
+	"slices"
+	"time"
+
+	"slipstream/process/frame"
+	"slipstream/telemetry"
+	"slipstream/wire"
+)
+
+// Config says what is kept. Zero bounds stand for defaults.
+type Config struct {
+	// OneIn keeps one in so many of the invocations that there is no other reason
+	// to keep: 1 all of them, 0 none.
+	OneIn int
+	// Slow keeps invocations that took so long; 0 is off.
+	Slow time.Duration
+	// SamplePlatform drops an invocation's platform.* events with it, which are
+	// kept otherwise.
+	SamplePlatform bool
+	// Concurrent tells of managed instances: an invocation's end says nothing of
+	// the others.
+	Concurrent bool
+
+	MaxBytes       int           // that are held, in frames; 4 MiB
+	MaxInvocations int           // that are remembered, decided or not; 64
+	Wait           time.Duration // for late lines after the runtime is done, if no report comes; 5 s
+}
+
+// maxAge is how long an invocation may be without a word before it counts as
+// one whose end was never told: more than Lambda's longest timeout.
+const maxAge = 16 * time.Minute
+
+// Store is where held records lie. One whose memory survives the process makes
+// them survive it: a process that finds runs of a dead one keeps all of them.
+type Store interface {
+	Open(now time.Time) Run
+}
+
+// Run is the memory of one invocation's records.
+type Run interface {
+	// Append adds a record as enc writes it and gives its size in bytes.
+	Append(enc wire.Encoder, l *telemetry.Log) int
+	// Pages hands out all that was added, in order and never a frame in two.
+	Pages(each func(frames []byte))
+	// Release gives the memory back: the records are decided.
+	Release()
+}
+
+// Sampler is a state machine: it has no clock, and acts only when it is called.
+// It is for one goroutine at a time.
+type Sampler struct {
+	config Config
+	store  Store
+	emit   func(*telemetry.Log)
+
+	known map[string]*invocation
+	order []*invocation // by first sight
+	last  *invocation   // the one that the last record was of
+	past  [pastInvocations]past
+	next  int // of past
+	held  int // bytes
+	tally tally
+
+	replayed telemetry.Log
+	fields   []telemetry.Field
+}
+
+// invocation is what is known of one.
+type invocation struct {
+	id      string
+	start   time.Time // of the platform's event, zero if that has not come
+	done    time.Time // when the runtime's end was told, or the environment went on after that
+	seen    time.Time // when it was last heard of
+	run     Run       // nil: nothing is held
+	bytes   int
+	records int
+	state   state
+	reason  reason
+}
+
+// pastInvocations is how many decisions outlive the room for their invocations,
+// so that what still comes of those goes the same way.
+const pastInvocations = 1024
+
+// past is the decision on an invocation that had to make room for another.
+type past struct {
+	hash   uint64
+	state  state
+	reason reason
+}
+
+type state uint8
+
+const (
+	undecided state = iota
+	kept
+	dropped
+)
+
+// New gives a Sampler that hands kept records to emit: at once where the
+// decision is made, else in their order when it is. store may be nil: then held
+// records lie on the heap. emit must not call the Sampler.
+func New(c Config, store Store, emit func(*telemetry.Log)) *Sampler {
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 4 << 20
+	}
+	if c.MaxInvocations <= 0 {
+		c.MaxInvocations = 64
+	}
+	if c.Wait <= 0 {
+		c.Wait = 5 * time.Second
+	}
+	if store == nil {
+		store = &heap{}
+	}
+	return &Sampler{config: c, store: store, emit: emit, known: map[string]*invocation{}}
+}
+
+// Add takes a record that is to go on: it is emitted, held or dropped. A record
+// of an invocation that was chosen by number gets AdjustedCount.
+func (s *Sampler) Add(l *telemetry.Log, now time.Time) {
+	s.tally.in++
+	if l.RequestID == "" {
+		s.pass(l, noInvocation)
+		return
+	}
+	s.Note(l, now)
+	i := s.last
+	if !s.config.SamplePlatform && isPlatform(l.Type) {
+		s.pass(l, platform)
+		return
+	}
+	if i.state == undecided && !s.room(i, l) {
+		s.keep(i, overflow)
+	}
+	switch i.state {
+	case kept:
+		s.weigh(l, i.reason)
+		s.pass(l, i.reason)
+	case dropped:
+		s.tally.drop(notSampled, 1)
+	default:
+		if i.run == nil {
+			i.run = s.store.Open(now)
+		}
+		size := i.run.Append(frame.Encoder{}, l)
+		i.records++
+		i.bytes += size
+		s.held += size
+	}
+}
+
+// Note takes what a record says of its invocation. Add does it too: call it for
+// records that do not get to Add, because a filter drops them.
+func (s *Sampler) Note(l *telemetry.Log, now time.Time) {
+	if l.RequestID == "" {
+		return
+	}
+	i := s.of(l.RequestID, now)
+	switch l.Type {
+	case "platform.start":
+		i.start = l.Time
+	case "platform.runtimeDone", "platform.report", "platform.end":
+		s.ended(i, l, now)
+	default:
+		if l.Level >= telemetry.LevelError {
+			s.fail(i)
+		}
+		s.slow(i, l.Time, 0)
+	}
+}
+
+// Failed keeps an invocation of which something else says that it failed: an
+// error of a span.
+func (s *Sampler) Failed(requestID string, now time.Time) {
+	if requestID != "" {
+		s.fail(s.of(requestID, now))
+	}
+}
+
+// Invoked tells that the environment runs again: what came before a freeze has
+// not had its time yet.
+func (s *Sampler) Invoked(now time.Time) {
+	for _, i := range s.order {
+		i.seen = now
+		if !i.done.IsZero() {
+			i.done = now
+		}
+	}
+}
+
+// Deadline is when Tick is due, zero for never.
+func (s *Sampler) Deadline() (at time.Time) {
+	for _, i := range s.order {
+		if due := s.due(i); i.state == undecided && (at.IsZero() || due.Before(at)) {
+			at = due
+		}
+	}
+	return at
+}
+
+// due is when an undecided invocation has waited for long enough.
+func (s *Sampler) due(i *invocation) time.Time {
+	if i.done.IsZero() {
+		return i.seen.Add(maxAge)
+	}
+	return i.done.Add(s.config.Wait)
+}
+
+// Tick decides what has waited for long enough.
+func (s *Sampler) Tick(now time.Time) {
+	for _, i := range s.order {
+		if i.state == undecided && !now.Before(s.due(i)) {
+			s.settle(i)
+		}
+	}
+}
+
+// Finish keeps everything that is not decided: the environment ends.
+func (s *Sampler) Finish() {
+	for _, i := range s.order {
+		if i.state == undecided {
+			s.keep(i, shutdown)
+		}
+	}
+}
+
+// of finds an invocation or makes room for a new one.
+func (s *Sampler) of(id string, now time.Time) *invocation {
+	i := s.last
+	if i == nil || i.id != id {
+		i = s.known[id]
+	}
+	if i == nil {
+		if len(s.order) >= s.config.MaxInvocations {
+			s.forget()
+		}
+		i = &invocation{id: id}
+		hash := hashOf(id)
+		for at := range s.past {
+			if p := &s.past[at]; p.hash == hash && p.state != undecided {
+				i.state, i.reason = p.state, p.reason
+				*p = past{}
+			}
+		}
+		s.known[id] = i
+		s.order = append(s.order, i)
+	}
+	i.seen = now
+	s.last = i
+	return i
+}
+
+// forget gives up the oldest invocation that is decided; if none is, the oldest.
+func (s *Sampler) forget() {
+	at := max(0, slices.IndexFunc(s.order, func(i *invocation) bool { return i.state != undecided }))
+	i := s.order[at]
+	if i.state == undecided {
+		s.keep(i, overflow)
+	}
+	if s.last == i {
+		s.last = nil
+	}
+	s.past[s.next] = past{hashOf(i.id), i.state, i.reason}
+	s.next = (s.next + 1) % pastInvocations
+	delete(s.known, i.id)
+	s.order = slices.Delete(s.order, at, at+1)
+}
+
+// ended reads one of the platform's words of an invocation's end.
+func (s *Sampler) ended(i *invocation, l *telemetry.Log, now time.Time) {
+	o := readOutcome(l.Body)
+	if o.failed {
+		s.fail(i)
+	}
+	s.slow(i, l.Time, o.duration)
+	if l.Type != "platform.runtimeDone" {
+		if l.Type == "platform.report" { // nothing more will come
+			i.done = now
+			s.settle(i)
+		}
+		return
+	}
+	i.done = now
+	if s.config.Concurrent {
+		return
+	}
+	for _, earlier := range s.order {
+		if earlier == i {
+			break
+		}
+		s.settle(earlier)
+	}
+}
+
+// fail keeps a failed invocation; of one that was dropped already, what is still
+// to come.
+func (s *Sampler) fail(i *invocation) {
+	switch i.state {
+	case undecided:
+		s.keep(i, failed)
+	case dropped:
+		i.state, i.reason = kept, lateError
+		s.tally.invocations[lateError]++
+	case kept:
+	}
+}
+
+// slow keeps an invocation that lasts for long, as a record's time or the
+// platform tells.
+func (s *Sampler) slow(i *invocation, at time.Time, duration time.Duration) {
+	if s.config.Slow <= 0 || i.state != undecided {
+		return
+	}
+	if duration == 0 && !i.start.IsZero() {
+		duration = at.Sub(i.start)
+	}
+	if duration >= s.config.Slow {
+		s.keep(i, slow)
+	}
+}
+
+// settle decides an invocation without a reason to keep it.
+func (s *Sampler) settle(i *invocation) {
+	switch {
+	case i.state != undecided:
+	case i.done.IsZero(): // its end was never told
+		s.keep(i, unknown)
+	case Chosen(i.id, s.config.OneIn):
+		s.keep(i, sampled)
+	default:
+		i.state = dropped
+		s.tally.invocations[notSampled]++
+		s.tally.drop(notSampled, i.records)
+		s.release(i)
+	}
+}
+
+// keep emits what is held of an invocation; what comes later follows at once.
+func (s *Sampler) keep(i *invocation, why reason) {
+	i.state, i.reason = kept, why
+	s.tally.invocations[why]++
+	read := 0
+	if i.run != nil {
+		i.run.Pages(func(frames []byte) { read += s.replay(frames, why) })
+	}
+	s.tally.drop(unreadable, i.records-read)
+	s.release(i)
+}
+
+// replay emits the records of some frames and gives their number. It stops at
+// what is none.
+func (s *Sampler) replay(frames []byte, why reason) (n int) {
+	for l := &s.replayed; len(frames) > 0; n++ {
+		l.Fields = s.fields[:0]
+		var err error
+		if frames, err = frame.Decode(frames, l); err != nil {
+			return n
+		}
+		if l.Fields != nil {
+			s.fields = l.Fields
+		}
+		s.weigh(l, why)
+		s.pass(l, why)
+	}
+	return n
+}
+
+func (s *Sampler) release(i *invocation) {
+	if i.run != nil {
+		i.run.Release()
+	}
+	s.held -= i.bytes
+	i.run, i.bytes, i.records = nil, 0, 0
+}
+
+// room makes room for a record by keeping the oldest undecided invocations;
+// false if it may not be held itself.
+func (s *Sampler) room(of *invocation, l *telemetry.Log) bool {
+	size := 128 + len(l.Type) + len(l.RequestID) + len(l.Body) + len(l.Message)
+	for i := range l.Fields {
+		size += 10 + len(l.Fields[i].Key) + len(l.Fields[i].Value)
+	}
+	for _, i := range s.order {
+		if s.held+size <= s.config.MaxBytes {
+			return true
+		}
+		if i.state == undecided && i.records > 0 {
+			s.keep(i, overflow)
+		}
+	}
+	return of.state == undecided && s.held+size <= s.config.MaxBytes
+}
+
+// weigh notes what a record stands for: only an invocation that is there by
+// number stands for others.
+func (s *Sampler) weigh(l *telemetry.Log, why reason) {
+	if why == sampled {
+		l.AdjustedCount = uint32(s.config.OneIn)
+	}
+}
+
+func (s *Sampler) pass(l *telemetry.Log, why reason) {
+	s.tally.records[why]++
+	s.emit(l)
+}
