@@ -34,6 +34,7 @@ var layers = []row{
 	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf}},
 	{prefix: "wire/forwarded"},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
+	{prefix: "process/redact", tests: []string{"test/secrets"}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
@@ -106,6 +107,8 @@ var layers = []row{
 	{prefix: "test/endtoend/sender", project: []string{"handoff"}, modules: []string{lambdaGo}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
+	// Its own judge of what a secret is: it shares nothing with process/redact.
+	{prefix: "test/secrets"},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},

@@ -11,9 +11,7 @@ func mailbox(b []byte, start, end int) (from, to int, ok bool) {
 	from = start
 	for floor := max(0, start-longestName); from > floor && isMailboxByte(b[from-1]); from-- {
 	}
-	if escapeEnds(b, from) {
-		from++ // the n of \n
-	}
+	from = withoutEscape(b, from)
 	to, dots, label := end, 0, end
 	for limit := min(len(b), end+longestDomain); to < limit && is(b[to], alnum|beyond|dot|dashes); to++ {
 		if b[to] == '.' {
@@ -43,9 +41,16 @@ func isMailboxByte(c byte) bool {
 		c == '*' || c == '^' || c == '~' || c == '&'
 }
 
-// escapeEnds tells whether b[i] is the second byte of an escape as \n.
-func escapeEnds(b []byte, i int) bool {
-	return i > 0 && i < len(b) && b[i-1] == '\\' && (b[i] == 'n' || b[i] == 't' || b[i] == 'r')
+// withoutEscape gives i, or, if b[i] is the second byte of an escape as \n, what
+// is behind it.
+func withoutEscape(b []byte, i int) int {
+	if i > 0 && i < len(b) && b[i-1] == '\\' {
+		switch b[i] {
+		case 'n', 't', 'r', 'b', 'f':
+			return i + 1
+		}
+	}
+	return i
 }
 
 // isFile tells the endings of files with an @ in their name from domains.
@@ -77,9 +82,7 @@ func internetAddress(b []byte, start, end int) (from, to int, ok bool) {
 	for to > end && (b[to-1] == '.' || b[to-1] == ':' && b[to-2] != ':') {
 		to--
 	}
-	if escapeEnds(b, from) {
-		from++
-	}
+	from = withoutEscape(b, from)
 	if to-from < 3 || to-from > longest || !startsWord(b, from) || !endsWord(b, to) ||
 		from > 0 && (b[from-1] == '.' || b[from-1] == '-') {
 		return 0, 0, false

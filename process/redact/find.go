@@ -28,6 +28,8 @@ type finder struct {
 	texts []byte // replacements of own rules, one behind the other
 	// covered is where the last span ends.
 	covered int
+	// pemDone is where the last private key ends: none begins before.
+	pemDone int
 	// pairsDone is up to where keys have been looked at.
 	pairsDone int
 	rules     uint64 // the own rules of which a literal was seen, by their index
@@ -121,7 +123,10 @@ func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
 	case jwt:
 		return jsonWebToken(f.b, start, end)
 	case privateKey:
-		return f.pemKey(start, end)
+		if from, to, ok = f.pemKey(start, end); ok {
+			f.pemDone = to
+		}
+		return from, to, ok
 	case urlPassword:
 		return userInfo(f.b, start, end)
 	case apiKey:

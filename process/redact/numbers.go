@@ -1,22 +1,15 @@
 package redact
 
-// groupedDigits collects the digits of a number that is written in groups, with
-// a blank or a dash between two of them: at most most, and where they end.
-func groupedDigits(b []byte, i int, digits []byte) (n, to int) {
-	for to = i; i < len(b) && n < len(digits); {
-		switch {
-		case is(b[i], digit):
-			digits[n] = b[i] - '0'
-			n++
-			i++
-			to = i
-		case (b[i] == ' ' || b[i] == '-') && i == to && i > 0:
-			i++
-		default:
-			return n, to
-		}
+// gap is how long the sign between two groups is: a blank or a dash, or a blank
+// of a query.
+func gap(b []byte, i int) int {
+	switch {
+	case b[i] == ' ' || b[i] == '-' || b[i] == '+':
+		return 1
+	case hasFold(b, i, "%20"):
+		return 3
 	}
-	return n, to
+	return 0
 }
 
 // partOfNumber tells whether what stands before i makes the digits there part of
@@ -45,41 +38,37 @@ func goesOn(b []byte, i int) bool {
 	return i+1 < len(b) && (b[i] == '.' || b[i] == ',' || b[i] == '-') && is(b[i+1], alnum) && !is(b[i+1], upper|lower)
 }
 
-// card is the number of a payment card: an issuer's prefix and length, and the
-// check digit of ISO/IEC 7812.
+// card is the number of a payment card: an issuer's prefix and length, the check
+// digit of ISO/IEC 7812, and no groups, or those that are on cards.
 func card(b []byte, start int) (from, to int, ok bool) {
 	if partOfNumber(b, start) {
 		return 0, 0, false
 	}
 	var digits [20]byte
-	n, to := groupedDigits(b, start, digits[:])
+	var ends [len(digits)]struct{ n, to int } // of the groups
+	n, groups := 0, 0
+	for i := start; i < len(b) && n < len(digits); {
+		for ; i < len(b) && n < len(digits) && is(b[i], digit); i++ {
+			digits[n] = b[i] - '0'
+			n++
+		}
+		if groups > 0 && ends[groups-1].n == n {
+			break
+		}
+		ends[groups].n, ends[groups].to = n, i
+		if groups++; i < len(b) {
+			i += gap(b, i)
+		}
+	}
 	// A number that follows it with a blank between is not its own.
-	for ; n >= 13; n, to = lessLastGroup(b, start, to, n) {
-		if n <= 19 && issued(digits[:n]) && luhn(digits[:n]) && !goesOn(b, to) && grouping(b[start:to], n) {
+	for ; groups > 0 && ends[groups-1].n >= 13; groups-- {
+		n, to = ends[groups-1].n, ends[groups-1].to
+		asOnCards := groups == 1 || ends[0].n == 4 && (ends[1].n == 8 && n >= 15 || ends[1].n == 10 && n <= 15)
+		if asOnCards && n <= 19 && issued(digits[:n]) && luhn(digits[:n]) && !goesOn(b, to) {
 			return start, to, true
 		}
 	}
 	return 0, 0, false
-}
-
-// lessLastGroup leaves out the last group of a number of n digits.
-func lessLastGroup(b []byte, start, to, n int) (fewer, before int) {
-	group := runBack(b, to, start, digit)
-	if group == start {
-		return 0, start
-	}
-	return n - (to - group), group - 1
-}
-
-// grouping tells whether the groups are a card's: none, by four, or 4-6-4 and
-// 4-6-5.
-func grouping(text []byte, n int) bool {
-	first := run(text, 0, digit)
-	if first == len(text) {
-		return true
-	}
-	second := run(text, min(first+1, len(text)), digit) - first - 1
-	return first == 4 && (second == 4 && n >= 15 || second == 6 && n <= 15 || second == 0)
 }
 
 // issued tells whether a card's number begins as the networks' do and has their
@@ -152,7 +141,7 @@ func account(b []byte, start int) (from, to int, ok bool) {
 	}
 	var text [40]byte
 	n, i := 0, start
-	for to = start; i < len(b) && n < length; i++ {
+	for to = start; i < len(b) && n < length; {
 		switch {
 		case is(b[i], alnum):
 			text[n] = b[i] &^ 0x20
@@ -160,8 +149,10 @@ func account(b []byte, start int) (from, to int, ok bool) {
 				text[n] = b[i]
 			}
 			n++
-			to = i + 1
-		case (b[i] == ' ' || b[i] == '-') && i == to && (n%4 == 0 || n%2 == 0):
+			i++
+			to = i
+		case gap(b, i) > 0 && i == to && n%2 == 0:
+			i += gap(b, i)
 		default:
 			return 0, 0, false
 		}

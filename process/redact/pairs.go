@@ -16,9 +16,7 @@ func (f *finder) pair(start, end int, weak bool) {
 	from := runBack(b, start, max(0, start-longestKey), ident)
 	to := run(b, end, ident)
 	f.pairsDone = to
-	if escapeEnds(b, from) {
-		from++
-	}
+	from = withoutEscape(b, from)
 	value, closer, ok := f.valueOf(from, to)
 	if !ok && !weak && f.spacedKey(&from, &to) {
 		f.pairsDone = max(f.pairsDone, to)

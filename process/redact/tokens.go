@@ -28,11 +28,28 @@ const secretKeyReach = 100
 
 // secretKey is a secret access key of AWS, forty of base64, soon after b[end].
 func secretKey(b []byte, end int) (from, to int, ok bool) {
-	const set, length = alnum | base64Rest, 40
-	limit := min(len(b), end+secretKeyReach+length+1)
-	for from = end; from < limit-length+1 && from < len(b); from = max(to, from+1) {
-		to = run(b[:limit], from, set)
-		if to-from == length && (to < limit || to == len(b)) && hasMixed(b[from:to]) && (to >= len(b) || b[to] != '=') {
+	const length = 40
+	for from = end; from < len(b) && from < end+secretKeyReach; from = max(to, from+1) {
+		if b[from] == '%' && !hasFold(b, from, "%2f") && !hasFold(b, from, "%2b") { // not the key's own / and +
+			to = min(from+3, len(b))
+			continue
+		}
+		n := 0
+		for to = from; to < len(b) && n <= length; n++ {
+			switch {
+			case is(b[to], alnum|base64Rest):
+				to++
+				continue
+			case b[to] == '\\' && to+1 < len(b) && b[to+1] == '/':
+				to += 2
+				continue
+			case hasFold(b, to, "%2f") || hasFold(b, to, "%2b"):
+				to += 3
+				continue
+			}
+			break
+		}
+		if n == length && hasMixed(b[from:to]) && (to >= len(b) || b[to] != '=') {
 			return from, to, true
 		}
 	}
@@ -158,16 +175,19 @@ func jsonWebToken(b []byte, start, end int) (from, to int, ok bool) {
 func (f *finder) pemKey(start, end int) (from, to int, ok bool) {
 	b := f.b
 	title := b[end:min(len(b), end+60)]
-	word := indexFold(title, 0, "private key")
+	word := indexFold(title, 0, "private")
+	if word >= 0 && indexFold(title[:min(len(title), word+14)], word, "key") < 0 {
+		word = -1
+	}
 	if dash := bytes.Index(title, []byte("-----")); word < 0 || dash >= 0 && dash < word {
 		return 0, 0, false
 	}
 	if foldByte(b[start+5]) == 'e' { // -----END: only if no -----BEGIN covers it
 		close := indexFold(title, word, "-----")
 		if close < 0 {
-			return bodyBefore(b, start, f.covered), end + len(title), true
+			return bodyBefore(b, start, f.pemDone), end + len(title), true
 		}
-		return bodyBefore(b, start, f.covered), end + close + 5, true
+		return bodyBefore(b, start, f.pemDone), end + close + 5, true
 	}
 	for to = end + word; to < len(b); to++ {
 		next := bytes.Index(b[to:], []byte("-----"))
@@ -185,30 +205,27 @@ func (f *finder) pemKey(start, end int) (from, to int, ok bool) {
 	return start, len(b), true
 }
 
-// bodyBefore gives where the lines of base64 that end at i begin.
+// bodyBefore gives where the lines of base64 that end at i begin. Blanks are
+// line ends too, behind what is as long as a line.
 func bodyBefore(b []byte, i, floor int) int {
-	const least = 16
-	begin := i
-	for first := true; ; first = false {
-		end := begin
-		for end > floor && (is(b[end-1], blank|line) || b[end-1] == '\\') {
-			end--
-		}
-		if end > floor+1 && end < i && b[end-1] == 'n' && b[end] == '\\' {
-			return begin
-		}
-		word := runBack(b, end, floor, alnum|base64Rest|equals)
-		if word > floor && b[word-1] == '\\' && word < end { // the n of \n
-			word++
-		}
-		if end-word < least && (!first || end == word) || end-word == 0 {
-			return begin
-		}
-		begin = word
-		for begin > floor && (b[begin-1] == '\\' || begin > floor+1 && b[begin-1] == 'n' && b[begin-2] == '\\') {
+	const length = 48
+	for i > floor {
+		word := runBack(b, i, floor, alnum|base64Rest|equals|tokenRest)
+		begin := word
+		for begin > floor && (is(b[begin-1], line) || b[begin-1] == '\\') {
 			begin--
 		}
+		if begin == word && word > floor && is(b[word-1], blank) {
+			if before := runBack(b, word-1, floor, alnum|base64Rest|equals|tokenRest); word-1-before >= length {
+				begin = before
+			}
+		}
+		if begin == i || begin == word {
+			return word
+		}
+		i = begin
 	}
+	return i
 }
 
 // userInfo is the password of scheme://user:password@host, or the only word

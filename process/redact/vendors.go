@@ -148,29 +148,39 @@ func discord(b []byte, end int) (from, to int, ok bool) {
 // webhook is the path of an address that may be called by whoever knows it.
 func webhook(b []byte, end, least int) (from, to int, ok bool) {
 	from = end
-	if from+1 < len(b) && b[from] == '\\' {
-		from++ // \/ of JSON
-	}
-	if from >= len(b) || b[from] != '/' {
+	switch {
+	case hasFold(b, from, `\/`):
+		from += 2
+	case hasFold(b, from, "%2f"):
+		from += 3
+	case hasFold(b, from, "/"):
+		from++
+	default:
 		return 0, 0, false
 	}
-	to = from
-	for to < len(b) && (is(b[to], ident|base64Rest|equals|tokenRest) || b[to] == '\\' && to+1 < len(b) && b[to+1] == '/') {
+	for to = from; to < len(b) && (is(b[to], ident|base64Rest|equals|tokenRest) || hasFold(b, to, `\/`)); {
 		to++
 	}
-	return from + 1, to, to-from >= least && indexFold(b[:min(to, from+24)], from, "webhook") >= 0 ||
-		to-from >= least && hasFold(b, from+1, "services") || to-from >= least && hasFold(b, from+1, "workflows") ||
-		to-from >= least && hasFold(b, from+1, "triggers")
+	if to-from < least {
+		return 0, 0, false
+	}
+	first := b[from:min(to, from+24)]
+	for _, word := range []string{"webhook", "services", "workflows", "triggers"} {
+		if indexFold(first, 0, word) >= 0 {
+			return from, to, true
+		}
+	}
+	return 0, 0, false
 }
 
 // beforeSuffix is New Relic's licence key, 36 and NRAL, or Mailchimp's, 32
 // hexadecimal digits and the data centre.
 func beforeSuffix(v vendor, b []byte, start, end int) (from, to int, ok bool) {
 	if v.prefix == "NRAL" {
-		from = runBack(b, start, max(0, start-37), alnum)
+		from = withoutEscape(b, runBack(b, start, max(0, start-37), alnum))
 		return from, end, start-from == 36 && endsWord(b, end)
 	}
-	from = runBack(b, start, max(0, start-33), digit|hexLetter)
+	from = withoutEscape(b, runBack(b, start, max(0, start-33), digit|hexLetter))
 	to = run(b[:min(len(b), end+3)], end, digit)
 	return from, to, start-from == 32 && to > end && startsWord(b, from) && endsWord(b, to)
 }
