@@ -11,7 +11,7 @@ func mailbox(b []byte, start, end int) (from, to int, ok bool) {
 	from = start
 	for floor := max(0, start-longestName); from > floor && isMailboxByte(b[from-1]); from-- {
 	}
-	from = withoutEscape(b, from)
+	from = min(withoutEscape(b, from), start)
 	to, dots, label := end, 0, end
 	for limit := min(len(b), end+longestDomain); to < limit && is(b[to], alnum|beyond|dot|dashes); to++ {
 		if b[to] == '.' {
@@ -41,13 +41,17 @@ func isMailboxByte(c byte) bool {
 		c == '*' || c == '^' || c == '~' || c == '&'
 }
 
-// withoutEscape gives i, or, if b[i] is the second byte of an escape as \n, what
-// is behind it.
+// withoutEscape gives i, or, if b[i] is the second byte of an escape as \n or
+// \u00e9, what is behind it.
 func withoutEscape(b []byte, i int) int {
 	if i > 0 && i < len(b) && b[i-1] == '\\' {
 		switch b[i] {
 		case 'n', 't', 'r', 'b', 'f':
 			return i + 1
+		case 'u':
+			if i+5 <= len(b) && run(b[:i+5], i+1, digit|hexLetter) == i+5 {
+				return i + 5
+			}
 		}
 	}
 	return i
@@ -82,7 +86,7 @@ func internetAddress(b []byte, start, end int) (from, to int, ok bool) {
 	for to > end && (b[to-1] == '.' || b[to-1] == ':' && b[to-2] != ':') {
 		to--
 	}
-	from = withoutEscape(b, from)
+	from = min(withoutEscape(b, from), start)
 	if to-from < 3 || to-from > longest || !startsWord(b, from) || !endsWord(b, to) ||
 		from > 0 && (b[from-1] == '.' || b[from-1] == '-') {
 		return 0, 0, false

@@ -101,7 +101,7 @@ func (b *builder) keys(k Keys) {
 	for _, path := range k.Exact {
 		path = strings.ToLower(strings.ReplaceAll(path, "[]", ""))
 		b.p.exactPaths[path] = true
-		if last := path[strings.LastIndexByte(path, '.')+1:]; len(last) > 1 && plainLiteral(last) == last {
+		if last := path[strings.LastIndexByte(path, '.')+1:]; len(last) > 1 && plainLiteral(last, "") == last {
 			b.p.literals = append(b.p.literals, literal{text: foldText(last), kind: keyWord, arg: userWord})
 		} else {
 			b.blindKeys()
@@ -131,7 +131,7 @@ func (b *builder) keys(k Keys) {
 // keyRule adds a pattern for keys, with its literals for text.
 func (b *builder) keyRule(to *[]keyRule, re *regexp.Regexp, action Action, by uint16) {
 	*to = append(*to, keyRule{pattern: re, action: action, by: by})
-	needs := required(re.String())
+	needs := required(re.String(), ".") // a path may be nested: its members are apart
 	if needs == nil {
 		b.blindKeys()
 	}

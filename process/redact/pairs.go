@@ -16,7 +16,7 @@ func (f *finder) pair(start, end int, weak bool) {
 	from := runBack(b, start, max(0, start-longestKey), ident)
 	to := run(b, end, ident)
 	f.pairsDone = to
-	from = withoutEscape(b, from)
+	from = min(withoutEscape(b, from), start)
 	value, closer, ok := f.valueOf(from, to)
 	if !ok && !weak && f.spacedKey(&from, &to) {
 		f.pairsDone = max(f.pairsDone, to)
@@ -103,7 +103,8 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 		quoted = quoted || b[i] == '"' || b[i] == '\''
 		i++
 	}
-	if i == to && from > 0 && b[from-1] == '<' && i < len(b) && b[i] == '>' {
+	if i == to && from > 0 && b[from-1] == '<' && i < len(b) && b[i] == '>' ||
+		from > 5 && hasFold(b, from-6, `\u003c`) && hasFold(b, to, `\u003e`) {
 		return i + 1, '<', true
 	}
 	i = skipBlanks(b, i, 8)
@@ -200,13 +201,16 @@ func (f *finder) valueSpan(i int, sep byte, key []byte) (from, to int) {
 		return q + 1, to
 	}
 	to = word(b, i)
-	follows, all := scheme(b[i:to], key)
-	for first := true; follows; first = false {
-		next := skipBlanks(b, to, 4)
-		if next == to || next >= len(b) || !all && !first && b[to-1] != ',' && b[to-1] != ';' {
+	one, list := scheme(b[i:to], key)
+	for more := one || list; more; more = list {
+		next := to
+		if list && next < len(b) && (b[next] == ',' || b[next] == ';') {
+			next++
+		}
+		if next = skipBlanks(b, next, 4); next == to || next >= len(b) || is(b[next], line) {
 			break
 		}
-		to = word(b, next)
+		to = max(word(b, next), next)
 	}
 	return i, to
 }
@@ -265,16 +269,19 @@ func word(b []byte, i int) int {
 	return i
 }
 
-// closes tells whether what ends at i ends a value: no more of it follows.
+// closes tells whether what ends at i ends a value: only other closing signs
+// follow, and then a blank, the next pair or nothing.
 func closes(b []byte, i int) bool {
-	if i >= len(b) || is(b[i], blank|line) {
-		return true
+	for limit := i + 16; i < len(b) && i < limit; i++ {
+		switch c := b[i]; c {
+		case '}', ']', ')', '>', '"', '\'', '\\':
+		case ',', ';', '&':
+			return nextPair(b, i+1)
+		default:
+			return is(c, blank|line) || c == '<' && i+1 < len(b) && b[i+1] == '/'
+		}
 	}
-	switch b[i] {
-	case ',', ';', '}', ']', ')', '>', '"', '\'', '\\':
-		return true
-	}
-	return false
+	return true
 }
 
 // nextPair tells whether another pair or item begins at i.
@@ -286,18 +293,17 @@ func nextPair(b []byte, i int) bool {
 	return end > i && end < len(b) && (b[end] == '=' || b[end] == ':' || hasFold(b, end, "%3d"))
 }
 
-// scheme tells whether words follow the first one of a value: the name of an
-// authentication scheme does not stand alone; or all of the line, with keys
-// whose values have blanks.
-func scheme(first, key []byte) (follows, all bool) {
-	switch {
-	case hasFold(key, len(key)-len("cookie"), "cookie"), indexFold(key, 0, "passphrase") >= 0:
-		return true, true
+// scheme tells whether more words belong to a value than its first one: one, if
+// that is the name of an authentication scheme; all up to the end of the line,
+// if it is a list.
+func scheme(first, key []byte) (one, list bool) {
+	if hasFold(key, len(key)-len("cookie"), "cookie") || indexFold(key, 0, "passphrase") >= 0 {
+		return false, true
 	}
-	for _, name := range []string{"bearer", "basic", "digest", "negotiate", "token", "apikey",
-		"aws4-hmac-sha256", "aws4-ecdsa-p256-sha256", "hmac", "bot", "ntlm", "jwt", "key", "oauth", "sso-key", "aws"} {
+	for i, name := range []string{"digest", "aws4-hmac-sha256", "aws4-ecdsa-p256-sha256", "oauth", "hmac", "signature",
+		"bearer", "basic", "negotiate", "token", "apikey", "bot", "ntlm", "jwt", "key", "sso-key", "aws"} {
 		if len(first) == len(name) && hasFold(first, 0, name) {
-			return true, false
+			return i > 5, i <= 5
 		}
 	}
 	return false, false

@@ -109,7 +109,7 @@ func (b *builder) rule(r Rule) {
 			"correct the pattern", r.Name, err)
 		return
 	}
-	needs := required(r.Pattern)
+	needs := required(r.Pattern, "")
 	if needs == nil {
 		made.always, b.p.blind = true, true
 	}
@@ -169,28 +169,29 @@ const maxNeeds = 16
 
 // required gives literals of which at least one is in every text that a pattern
 // matches, also while the text is escaped; nil if there are none.
-func required(pattern string) []string {
+// They have no byte that is in not.
+func required(pattern, not string) []string {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return nil
 	}
-	return needsOf(re.Simplify())
+	return needsOf(re.Simplify(), not)
 }
 
-func needsOf(re *syntax.Regexp) []string {
+func needsOf(re *syntax.Regexp, not string) []string {
 	switch re.Op {
 	case syntax.OpLiteral:
-		return literalNeeds(re)
+		return literalNeeds(re, not)
 	case syntax.OpCapture, syntax.OpPlus:
-		return needsOf(re.Sub[0])
+		return needsOf(re.Sub[0], not)
 	case syntax.OpRepeat:
 		if re.Min > 0 {
-			return needsOf(re.Sub[0])
+			return needsOf(re.Sub[0], not)
 		}
 	case syntax.OpConcat:
 		var best []string
 		for _, sub := range re.Sub {
-			if needs := needsOf(sub); needs != nil && (best == nil || shortest(needs) > shortest(best)) {
+			if needs := needsOf(sub, not); needs != nil && (best == nil || shortest(needs) > shortest(best)) {
 				best = needs
 			}
 		}
@@ -198,7 +199,7 @@ func needsOf(re *syntax.Regexp) []string {
 	case syntax.OpAlternate:
 		var all []string
 		for _, sub := range re.Sub {
-			needs := needsOf(sub)
+			needs := needsOf(sub, not)
 			if needs == nil || len(all)+len(needs) > maxNeeds {
 				return nil
 			}
@@ -220,7 +221,7 @@ func shortest(texts []string) int {
 // literalNeeds is the longest part of a literal that is the same in every form of
 // a text: without what JSON may escape, and, if case does not count, without the
 // letters that have forms outside of ASCII (K and the Kelvin sign, s and ſ).
-func literalNeeds(re *syntax.Regexp) []string {
+func literalNeeds(re *syntax.Regexp, not string) []string {
 	text := string(re.Rune)
 	if re.Flags&syntax.FoldCase != 0 {
 		text = strings.Map(func(r rune) rune {
@@ -230,17 +231,18 @@ func literalNeeds(re *syntax.Regexp) []string {
 			return r
 		}, text)
 	}
-	if part := plainLiteral(text); len(part) >= 2 {
+	if part := plainLiteral(text, not); len(part) >= 2 {
 		return []string{part}
 	}
 	return nil
 }
 
-// plainLiteral is the longest part of text that JSON never escapes, but as \u00.
-func plainLiteral(text string) string {
+// plainLiteral is the longest part of text that JSON never escapes, but as \u00,
+// without any of the bytes in not.
+func plainLiteral(text, not string) string {
 	best := ""
 	for _, part := range strings.FieldsFunc(text, func(r rune) bool {
-		return r < ' ' || r >= utf8.RuneSelf-1 || strings.ContainsRune(`"\/<>&`, r)
+		return r < ' ' || r >= utf8.RuneSelf-1 || strings.ContainsRune(`"\/<>&`+not, r)
 	}) {
 		if len(part) > len(best) {
 			best = part
