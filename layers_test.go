@@ -39,6 +39,7 @@ var layers = []row{
 	{prefix: "process/filter", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/rate", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/sample", project: []string{"telemetry", "process/frame", "wire"}, modules: []string{jx}},
+	{prefix: "process/redact", tests: []string{"test/secrets"}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
@@ -112,6 +113,8 @@ var layers = []row{
 	{prefix: "test/endtoend/sender", project: []string{"handoff"}, modules: []string{lambdaGo}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
+	// Its own judge of what a secret is: it shares nothing with process/redact.
+	{prefix: "test/secrets"},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},

@@ -1,7 +1,7 @@
-// Package process applies one policy to what a function exports itself: what must
-// not leave is redacted, what is not wanted is dropped, what is too long is cut.
-// Use an Exports before an export is encoded for its destinations; it works on
-// OTLP's bytes, by wire.ExportEdit.
+// Package process applies one policy to everything that leaves: what must not is
+// redacted, what is not wanted is dropped, what is too long is cut. Use a Logs for
+// the platform's records and an Exports for what a function exports itself, before
+// either is buffered or encoded. The operators are the packages below it.
 package process
 
 import (
@@ -9,19 +9,9 @@ import (
 
 	"slipstream/process/captured"
 	"slipstream/process/limit"
+	"slipstream/process/redact"
 	"slipstream/telemetry"
 	"slipstream/wire"
-)
-
-// Action is what a Redactor wants with the whole value of a key.
-type Action uint8
-
-// The actions.
-const (
-	Keep Action = iota
-	Mask
-	Remove
-	Hash
 )
 
 // Redactor knows what must not leave. Its methods append what replaces a text to
@@ -30,7 +20,7 @@ type Redactor interface {
 	// Suspect is false where no text in b has anything to redact by its value.
 	Suspect(b []byte) bool
 	// Key is about the name of an attribute, or the dotted path of a member.
-	Key(path []byte) Action
+	Key(path []byte) redact.Action
 	Text(dst, text []byte) ([]byte, bool)
 	Value(dst, key, text []byte) ([]byte, bool)
 	// JSON redacts by the keys in value, which is JSON, and by its texts.
@@ -124,7 +114,7 @@ var noEnd = room{body: -1, other: -1}
 
 // treatment is what is known of a key.
 type treatment struct {
-	action Action
+	action redact.Action
 	part   captured.Part
 	by     Redactor
 }

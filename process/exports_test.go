@@ -11,6 +11,7 @@ import (
 
 	"slipstream/process/captured"
 	"slipstream/process/limit"
+	"slipstream/process/redact"
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
@@ -21,16 +22,16 @@ type rules struct{}
 
 func (rules) Suspect(b []byte) bool { return bytes.Contains(b, []byte("hunter2")) }
 
-func (rules) Key(path []byte) Action {
+func (rules) Key(path []byte) redact.Action {
 	switch name := path[bytes.LastIndexByte(path, '.')+1:]; string(name) {
 	case "password", "authorization":
-		return Mask
+		return redact.Mask
 	case "gone":
-		return Remove
+		return redact.Remove
 	case "hashed":
-		return Hash
+		return redact.Hash
 	}
-	return Keep
+	return redact.Keep
 }
 
 func (rules) Text(dst, text []byte) ([]byte, bool) {
@@ -42,9 +43,9 @@ func (rules) Text(dst, text []byte) ([]byte, bool) {
 
 func (r rules) Value(dst, key, text []byte) ([]byte, bool) {
 	switch r.Key(key) {
-	case Mask:
+	case redact.Mask:
 		return append(dst, "****"...), true
-	case Hash:
+	case redact.Hash:
 		return fmt.Appendf(dst, "#%d", len(text)), true
 	}
 	return r.Text(dst, text)
@@ -154,7 +155,7 @@ func TestRedaction(t *testing.T) {
 type everything struct{ rules }
 
 func (everything) Suspect([]byte) bool { return false }
-func (everything) Key([]byte) Action   { return Mask }
+func (everything) Key([]byte) redact.Action   { return redact.Mask }
 func (everything) Value(dst, _, _ []byte) ([]byte, bool) {
 	return append(dst, "****"...), true
 }

@@ -8,6 +8,7 @@ import (
 
 	"slipstream/process/captured"
 	"slipstream/process/limit"
+	"slipstream/process/redact"
 	"slipstream/telemetry"
 )
 
@@ -78,9 +79,9 @@ func (x *Exports) value(dst, path []byte) ([]byte, bool) {
 	if out, done := x.withhold(dst, t); done {
 		return out, true
 	}
-	if t.action != Keep {
+	if t.action != redact.Keep {
 		x.number = x.edit.AppendValue(x.number[:0])
-		if t.action == Hash && len(x.number) > 0 {
+		if t.action == redact.Hash && len(x.number) > 0 {
 			if out, changed := t.by.Value(dst, path, x.number); changed {
 				return x.count(out, true)
 			}
@@ -101,7 +102,7 @@ func (x *Exports) value(dst, path []byte) ([]byte, bool) {
 // what was captured of a scrubbed domain, or in a span that is sent bare.
 func (x *Exports) withhold(dst []byte, t treatment) (out []byte, done bool) {
 	switch {
-	case t.action == Remove:
+	case t.action == redact.Remove:
 		return x.count(nil, true)
 	case t.part == captured.Nothing || !x.edit.InRecord():
 		return dst, false
@@ -119,7 +120,7 @@ func (x *Exports) redact(dst, path, text []byte, t treatment) ([]byte, bool) {
 	switch {
 	case t.by == nil:
 		return dst, false
-	case t.action != Keep:
+	case t.action != redact.Keep:
 		return x.count(t.by.Value(dst, path, text))
 	case isJSON(text):
 		return x.count(t.by.JSON(dst, text))

@@ -1,0 +1,221 @@
+package process
+
+import (
+	"time"
+
+	"slipstream/process/filter"
+	"slipstream/process/limit"
+	"slipstream/process/parse"
+	"slipstream/process/rate"
+	"slipstream/process/sample"
+	"slipstream/telemetry"
+)
+
+// LogPolicy is what a Logs applies. The zero value changes nothing.
+type LogPolicy struct {
+	Redactor Redactor // nil: nothing is redacted
+	// Record is how many bytes of a record's body are kept, 0 for all.
+	Record int
+	// Parse finds each record's level, message and fields.
+	Parse bool
+	// Metrics sees each record before anything is dropped for its volume. True: it
+	// was a metric's only, and goes no further.
+	Metrics func(l *telemetry.Log) (consumed bool)
+	Filter  *filter.Filter
+	Limiter *rate.Limiter
+	// Repeats is how long equal lines are counted instead of repeated; 0 is off.
+	Repeats time.Duration
+	Sample  *sample.Config // nil: every invocation is kept
+	Held    sample.Store   // of the invocations that Sample has not decided
+}
+
+// Logs applies the policy to the platform's records, one after the other, in one
+// goroutine at a time: redact, cut, take apart, measure, filter, limit, count
+// repetitions, sample. It has no clock: call Tick when Deadline has come.
+type Logs struct {
+	policy  LogPolicy
+	emit    func(*telemetry.Log)
+	parser  parse.Parser
+	repeats *rate.Repeats
+	sampler *sample.Sampler
+	on      func(*telemetry.Log) // what is behind the limiter
+	now     time.Time
+
+	redacted, cut          []byte // the body, once it is changed
+	redactions, cuts       int
+	consumed, filteredLogs int
+}
+
+// NewLogs makes one that hands to emit what goes on.
+func NewLogs(p LogPolicy, emit func(*telemetry.Log)) *Logs {
+	l := &Logs{policy: p, emit: emit, on: emit}
+	if p.Sample != nil {
+		l.sampler = sample.New(*p.Sample, p.Held, emit)
+		l.on = func(log *telemetry.Log) { l.sampler.Add(log, l.now) }
+	}
+	if p.Repeats > 0 {
+		l.repeats = rate.NewRepeats(p.Repeats, l.on)
+	}
+	return l
+}
+
+// Take applies the policy to one record. What it emits is valid until emit
+// returns; log's body may be replaced by one that is borrowed from l.
+func (l *Logs) Take(log *telemetry.Log, now time.Time) {
+	l.now = now
+	l.redact(log)
+	l.shorten(log)
+	if l.policy.Parse {
+		l.parser.Parse(log)
+	}
+	if l.policy.Metrics != nil && l.policy.Metrics(log) {
+		l.consumed++
+		return
+	}
+	if l.sampler != nil {
+		l.sampler.Note(log, now) // what a filter drops may be the error, too
+	}
+	switch {
+	case l.policy.Filter != nil && !l.policy.Filter.Keep(log):
+		l.filteredLogs++
+	case l.policy.Limiter != nil && !l.policy.Limiter.Allow(log, now):
+	case l.repeats != nil:
+		l.repeats.Add(log, now)
+	default:
+		l.on(log)
+	}
+}
+
+// redact replaces what must not leave.
+func (l *Logs) redact(log *telemetry.Log) {
+	if l.policy.Redactor == nil || !l.policy.Redactor.Suspect(log.Body) {
+		return
+	}
+	body, changed := l.policy.Redactor.JSON(kept(l.redacted), log.Body)
+	if l.redacted = body; changed {
+		log.Body = body
+		l.redactions++
+	}
+}
+
+// shorten cuts a body that is too long.
+func (l *Logs) shorten(log *telemetry.Log) {
+	if most := l.policy.Record; most == 0 || len(log.Body) <= most {
+		return
+	}
+	body, changed := limit.JSON(kept(l.cut), log.Body, l.policy.Record)
+	if l.cut = body; changed {
+		log.Body = body
+		l.cuts++
+	}
+}
+
+// kept is a buffer for the next record, unless it has become too large.
+func kept(b []byte) []byte {
+	if cap(b) > keptBuffer {
+		return nil
+	}
+	return b[:0]
+}
+
+// Deadline is when Tick is due, zero for never.
+func (l *Logs) Deadline() time.Time {
+	var first time.Time
+	earlier := func(at time.Time) {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	if l.policy.Limiter != nil {
+		earlier(l.policy.Limiter.Deadline())
+	}
+	if l.repeats != nil {
+		earlier(l.repeats.Deadline())
+	}
+	if l.sampler != nil {
+		earlier(l.sampler.Deadline())
+	}
+	return first
+}
+
+// Tick does what is due by now.
+func (l *Logs) Tick(now time.Time) {
+	l.now = now
+	if l.policy.Limiter != nil {
+		l.policy.Limiter.Tick(now, l.on)
+	}
+	if l.repeats != nil {
+		l.repeats.Tick(now)
+	}
+	if l.sampler != nil {
+		l.sampler.Tick(now)
+	}
+}
+
+// Invoked says that an invocation begins: what came before a freeze has not had
+// its time yet.
+func (l *Logs) Invoked(now time.Time) {
+	if l.sampler != nil {
+		l.sampler.Invoked(now)
+	}
+}
+
+// Failed keeps an invocation of which something else says that it failed.
+func (l *Logs) Failed(requestID string, now time.Time) {
+	if l.sampler != nil {
+		l.sampler.Failed(requestID, now)
+	}
+}
+
+// Finish lets go of everything that is held: the environment ends.
+func (l *Logs) Finish(now time.Time) {
+	l.now = now
+	if l.policy.Limiter != nil {
+		l.policy.Limiter.Finish(l.on)
+	}
+	if l.repeats != nil {
+		l.repeats.Finish(now)
+	}
+	if l.sampler != nil {
+		l.sampler.Finish()
+	}
+}
+
+// Counts tells how many records did not go on, or not as they came, by reason.
+func (l *Logs) Counts() map[string]int {
+	counts := map[string]int{}
+	add := func(reason string, n int) {
+		if n > 0 {
+			counts[reason] += n
+		}
+	}
+	add("redacted", l.redactions)
+	add("record_too_long", l.cuts)
+	add("metric_only", l.consumed)
+	add("filtered", l.filteredLogs)
+	if l.policy.Limiter != nil {
+		for _, n := range l.policy.Limiter.Cut() {
+			add("over_rate", n)
+		}
+	}
+	if l.repeats != nil {
+		held, _ := l.repeats.Held()
+		add("repeated", held)
+	}
+	if l.sampler != nil {
+		for _, c := range l.sampler.Counts() {
+			if c.Dropped {
+				add("not_sampled", c.Records)
+			}
+		}
+	}
+	return counts
+}
+
+// Held is how many records wait for their invocation's end, and their bytes.
+func (l *Logs) Held() (records, bytes int) {
+	if l.sampler == nil {
+		return 0, 0
+	}
+	return l.sampler.Held()
+}

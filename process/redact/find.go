@@ -1,0 +1,194 @@
+package redact
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+)
+
+// span is a part of a text that must not stay.
+type span struct {
+	from, to int
+	action   Action
+	by       uint16 // whose counter
+	// The text in its place is finder.texts[textFrom:textTo] if own.
+	own              bool
+	textFrom, textTo int
+}
+
+// finder goes once over a text and collects the spans that must not stay.
+type finder struct {
+	p *Policy
+	b []byte
+	// raw: the bytes may be the escaped form of a text, and only whether there may
+	// be something is asked. It answers yes wherever the text itself would.
+	raw   bool
+	found bool
+	spans []span
+	texts []byte // replacements of own rules, one behind the other
+	// covered is where the last span ends.
+	covered int
+	// pemDone is where the last private key ends: none begins before.
+	pemDone int
+	// pairsDone is up to where keys have been looked at.
+	pairsDone int
+	rules     uint64 // the own rules of which a literal was seen, by their index
+}
+
+// scan is the pass over the bytes.
+func (f *finder) scan() {
+	a, b := &f.p.automaton, f.b
+	next, fold, accepting := a.next, &a.fold, a.accepting
+	state := uint32(0)
+	for i := 0; i < len(b); i++ {
+		state = uint32(next[state<<classShift|uint32(fold[b[i]])])
+		if state >= accepting {
+			for _, index := range a.ends[state-accepting] {
+				f.hit(f.p.literals[index], i+1)
+			}
+			if f.raw && f.found {
+				return
+			}
+		}
+	}
+	if f.p.detectors.has(highEntropy) {
+		f.entropy()
+	}
+}
+
+// hit asks the matcher of a literal that ends at end.
+func (f *finder) hit(l literal, end int) {
+	b, start := f.b, end-len(l.text)
+	var from, to int
+	var ok bool
+	switch l.kind {
+	case keyWord:
+		if f.raw && l.arg == userWord {
+			f.found = true // the path to the key may matter
+			return
+		}
+		f.pair(start, end, false)
+		return
+	case separator:
+		f.pairBefore(start)
+		return
+	case token:
+		f.pair(start, end, true)
+		return
+	case ownRule:
+		f.rules |= 1 << l.arg
+		f.found = f.found || f.raw
+		return
+	case escape:
+		f.found = f.found || f.raw && end+1 < len(b) && hides(b[end:end+2])
+		return
+	case awsSecretKey:
+		from, to, ok = secretKey(b, end)
+	case creditCard:
+		from, to, ok = card(b, start)
+	case iban:
+		from, to, ok = account(b, start)
+	case email:
+		from, to, ok = mailbox(b, start, end)
+	case usSSN:
+		from, to, ok = socialSecurity(b, start, end)
+	case phone:
+		from, to, ok = phoneNumber(b, start, end)
+	case ipAddress:
+		from, to, ok = internetAddress(b, start, end)
+	default:
+		from, to, ok = f.unbounded(l, start, end)
+	}
+	if ok && from < to {
+		f.add(from, to, l.kind)
+	} else if f.raw && (l.kind == awsSecretKey || l.kind == bearer || l.kind == basic || l.kind == apiKey) {
+		// A slash may be escaped.
+		f.found = f.found || bytes.Contains(b[end:min(len(b), end+2*secretKeyReach)], []byte(`\/`))
+	}
+}
+
+// unbounded asks the matchers of secrets of any length. Inside of what is found
+// already they have nothing to add: so nothing is read twice.
+func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
+	if end < f.covered {
+		return 0, 0, false
+	}
+	switch l.kind {
+	case awsAccessKey:
+		return accessKey(f.b, start, end)
+	case bearer:
+		return bearerToken(f.b, start, end)
+	case basic:
+		return basicToken(f.b, start, end)
+	case jwt:
+		return jsonWebToken(f.b, start, end)
+	case privateKey:
+		if from, to, ok = f.pemKey(start, end); ok {
+			f.pemDone = to
+		}
+		return from, to, ok
+	case urlPassword:
+		return userInfo(f.b, start, end)
+	case apiKey:
+		return vendorKey(vendors[l.arg], f.b, start)
+	}
+	return 0, 0, false
+}
+
+// hides tells whether an escaped character, by its two last digits, can be part of
+// a literal: it is ASCII, and none of those that are escaped for HTML's sake.
+func hides(digits []byte) bool {
+	return digits[0] >= '2' && digits[0] <= '7' && !hasFold(digits, 0, "3c") && !hasFold(digits, 0, "3e") &&
+		!hasFold(digits, 0, "26")
+}
+
+// add notes a span of a detector.
+func (f *finder) add(from, to int, by detector) {
+	f.note(span{from: from, to: to, by: uint16(by), action: f.p.actions[by]})
+}
+
+func (f *finder) note(s span) {
+	f.found = true
+	if f.raw {
+		return
+	}
+	f.spans = append(f.spans, s)
+	f.covered = max(f.covered, s.to)
+}
+
+// entropy looks at each word of the text, for the detector that has no literal.
+func (f *finder) entropy() {
+	const set = alnum | base64Rest | dashes
+	for i := 0; i < len(f.b); {
+		to := run(f.b, i, set)
+		if to-i >= 20 && (entropic(f.b[i:to]) || f.raw && to < len(f.b) && f.b[to] == '\\') {
+			f.add(i, to, highEntropy)
+		}
+		i = max(to, i+1)
+	}
+}
+
+// merge sorts the spans and makes one of those that overlap: the strictest
+// action holds, and a replacement of its own only for what is alone.
+func (f *finder) merge() {
+	byStart := func(a, b span) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to)) }
+	if !slices.IsSortedFunc(f.spans, byStart) {
+		slices.SortFunc(f.spans, byStart)
+	}
+	merged := f.spans[:0]
+	for _, s := range f.spans {
+		if len(merged) == 0 || s.from >= merged[len(merged)-1].to {
+			merged = append(merged, s)
+			continue
+		}
+		last := &merged[len(merged)-1]
+		if s.action > last.action {
+			last.action = s.action
+		}
+		if s.from != last.from || s.to != last.to {
+			last.own = false
+		}
+		last.to = max(last.to, s.to)
+	}
+	f.spans = merged
+}
