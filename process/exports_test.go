@@ -154,8 +154,8 @@ func TestRedaction(t *testing.T) {
 // everything is a Redactor to which each value is a secret.
 type everything struct{ rules }
 
-func (everything) Suspect([]byte) bool { return false }
-func (everything) Key([]byte) redact.Action   { return redact.Mask }
+func (everything) Suspect([]byte) bool      { return false }
+func (everything) Key([]byte) redact.Action { return redact.Mask }
 func (everything) Value(dst, _, _ []byte) ([]byte, bool) {
 	return append(dst, "****"...), true
 }
