@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"slipstream/destination"
+	"slipstream/destination/secret"
 	"slipstream/edge/flush"
 )
 
@@ -58,6 +59,8 @@ type Config struct {
 	Getenv func(string) string
 	// Outside is the world of a simulation; nothing of it is set in Lambda.
 	Outside Outside
+
+	secrets *secret.Store // resolves references to secrets, when they are needed
 }
 
 // Outside replaces what a simulation cannot have of the machine.
@@ -84,7 +87,7 @@ type Function struct {
 // Load reads the configuration. Each error is one variable that could not be
 // used and says what was taken instead; the Config is good in any case.
 func Load(getenv func(string) string) (Config, []error) {
-	c := Config{Getenv: getenv}
+	c := Config{Getenv: getenv, secrets: secret.NewStore(getenv)}
 	var errs []error
 	for _, v := range variables {
 		text := strings.TrimSpace(getenv(v.name))

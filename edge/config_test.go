@@ -126,7 +126,7 @@ func TestLoad(t *testing.T) {
 			want := defaults()
 			tc.change(&want)
 			got, errs := Load(environment(tc.env))
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside"),
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside", "secrets"),
 				cmpopts.EquateComparable(listenAt{})); diff != "" {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}

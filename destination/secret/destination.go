@@ -1,6 +1,6 @@
 // Package secret resolves references to AWS Secrets Manager, to parameters of
-// Systems Manager and to ciphertexts of KMS. Use Parse and Store for any setting
-// that is a secret; use Destination for one whose URL has references in it: it
+// Systems Manager and to ciphertexts of KMS. Use References and Store for any
+// setting that is a secret; use Destination for one whose URL has references in it: it
 // asks for them with its first batch, and again when it is refused.
 package secret
 
@@ -20,7 +20,7 @@ var _ destination.Destination = (*Destination)(nil)
 type Config struct {
 	Name       string // for messages, without secrets
 	Store      *Store
-	References []Reference
+	References References
 	// Open makes the real destination. Its error is told without the values.
 	Open func(Values) (destination.Destination, error)
 }
@@ -69,7 +69,7 @@ func (d *Destination) Send(ctx context.Context, b *destination.Batch) error {
 	again, cause := d.open(ctx, to)
 	switch {
 	case cause != nil:
-		return d.fault(errors.Join(errors.New(to.values.Hide(err.Error())), cause))
+		return d.fault(joined([]error{errors.New(to.values.Hide(err.Error())), cause}))
 	case again == to:
 		return to.values.hideIn(err)
 	}
@@ -117,7 +117,7 @@ func (d *Destination) open(ctx context.Context, refused *opened) (*opened, error
 		return nil, errors.New(values.Hide(err.Error()))
 	}
 	if d.previous != nil {
-		_ = d.previous.Close() // a minute old at least: nothing of it is under way
+		_ = d.previous.Close() // a Send that is still under way there is made again
 	}
 	d.previous, d.current = refused, &opened{to, values}
 	return d.current, nil

@@ -34,41 +34,40 @@ var kinds = []string{secretsManager, parameterStore, keyManagement}
 // maxShown is how much of a ciphertext is shown: enough to tell two apart.
 const maxShown = 12
 
-// String is the reference as it was written; of a ciphertext its beginning.
-func (r Reference) String() string {
-	name := r.name
-	if r.kind == keyManagement && len(name) > maxShown {
-		name = name[:maxShown] + "…"
+// String is the reference as it was written.
+func (r Reference) String() string { return r.written(r.name) }
+
+// Shown is the reference for messages: of a ciphertext the beginning only.
+func (r Reference) Shown() string {
+	if r.kind == keyManagement && len(r.name) > maxShown {
+		return r.written(r.name[:maxShown] + "…")
 	}
+	return r.String()
+}
+
+func (r Reference) written(name string) string {
 	if r.Member != "" {
 		name += "#" + r.Member
 	}
 	return "${" + r.kind + ":" + name + "}"
 }
 
-// Text is a setting's text whose references are cut out. The zero value is an
-// empty text without any.
-type Text struct {
-	// Cut has a mark in place of each reference, made of letters, digits and
-	// hyphens: it survives wherever the text is taken apart.
-	Cut        string
-	References []Reference
-}
+// References are those of one setting. The zero value is ready.
+type References []Reference
 
-// mark stands for the reference of that number.
-func mark(i int) string { return "slipstream-secret-" + strconv.Itoa(i) + "-" }
+// mark stands for the reference of that number. It is made of letters and digits
+// and so survives wherever a URL is taken apart.
+func mark(i int) string { return "slipstreamsecret" + strconv.Itoa(i) + "x" }
 
-// Parse finds the references in a text. Those of other kinds, ${env:NAME} above
-// all, stay as they are.
-func Parse(text string) (Text, error) {
-	var t Text
+// Cut takes the references out of a text, adds them to the list and leaves marks
+// in their places. Those of other kinds, ${env:NAME} above all, stay as they are.
+func (l *References) Cut(text string) (string, error) {
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "${")
 		b.WriteString(before)
 		if !found {
-			t.Cut = b.String()
-			return t, nil
+			return b.String(), nil
 		}
 		kind, _, _ := strings.Cut(rest, ":")
 		if !slices.Contains(kinds, kind) {
@@ -78,41 +77,35 @@ func Parse(text string) (Text, error) {
 		}
 		inner, after, closed := strings.Cut(rest, "}")
 		name, member, hasMember := strings.Cut(strings.TrimPrefix(inner, kind+":"), "#")
-		switch {
-		case !closed:
-			return t, fmt.Errorf("a ${%s: in it is not closed; write ${%s:NAME}", kind, kind)
-		case name == "" || hasMember && member == "" || strings.ContainsAny(name, "${ "):
-			return t, fmt.Errorf("a reference in it is not like ${%s:NAME} or ${%s:NAME#MEMBER}", kind, kind)
+		if !closed || name == "" || hasMember && member == "" || strings.ContainsAny(inner, "${") {
+			return "", fmt.Errorf("a reference in it is not like ${%s:NAME} or ${%s:NAME#MEMBER}", kind, kind)
 		}
 		r := Reference{source{kind, name}, member}
-		i := slices.Index(t.References, r)
+		i := slices.Index(*l, r)
 		if i < 0 {
-			i = len(t.References)
-			t.References = append(t.References, r)
+			i = len(*l)
+			*l = append(*l, r)
 		}
 		b.WriteString(mark(i))
 		text = after
 	}
 }
 
-// Expand puts values, one for each reference, into a part of what was cut.
-func (t Text) Expand(part string, value func(Reference) string) string {
-	if len(t.References) == 0 {
+// Expand puts something for each reference into a part of what was cut.
+func (l References) Expand(part string, value func(Reference) string) string {
+	if len(l) == 0 {
 		return part
 	}
-	pairs := make([]string, 0, 2*len(t.References))
-	for i, r := range t.References {
+	pairs := make([]string, 0, 2*len(l))
+	for i, r := range l {
 		pairs = append(pairs, mark(i), value(r))
 	}
 	return strings.NewReplacer(pairs...).Replace(part) // in one pass: a value is never taken apart
 }
 
-// Show puts the references themselves back: for messages.
-func (t Text) Show(part string) string { return t.Expand(part, Reference.String) }
-
-// Holds tells whether a part of what was cut has a reference in it.
-func (t Text) Holds(part string) bool {
-	return t.Expand(part, func(Reference) string { return "" }) != part
+// In tells whether a part of what was cut has a reference in it.
+func (l References) In(part string) bool {
+	return l.Expand(part, func(Reference) string { return "" }) != part
 }
 
 // leastSecret is the shortest value that is kept out of messages: less is no
@@ -129,7 +122,7 @@ func (v Values) Hide(message string) string {
 		for _, text := range []string{value, url.PathEscape(value), url.QueryEscape(value),
 			strings.Trim(strconv.Quote(value), `"`)} {
 			if len(text) >= leastSecret {
-				all = append(all, form{text, r.String()})
+				all = append(all, form{text, r.Shown()})
 			}
 		}
 	}

@@ -54,14 +54,14 @@ func NewStore(getenv func(string) string) *Store {
 // Get gives the values of references. What is not known yet is asked for, all at
 // the same time, within ctx. The error names each reference without a value, the
 // cause and what to do; it holds no value. Try again with a backoff.
-func (s *Store) Get(ctx context.Context, references []Reference) (Values, error) {
+func (s *Store) Get(ctx context.Context, references References) (Values, error) {
 	return s.get(ctx, references, func(source, string) bool { return false })
 }
 
 // Renew is Get after values were refused by whom they are for: one that is still
 // what was refused is asked for again, unless its last answer is younger than a
 // minute. Where AWS cannot be asked there is an error, and the old value stays.
-func (s *Store) Renew(ctx context.Context, references []Reference, refused Values) (Values, error) {
+func (s *Store) Renew(ctx context.Context, references References, refused Values) (Values, error) {
 	return s.get(ctx, references, func(from source, text string) bool {
 		return slices.ContainsFunc(references, func(r Reference) bool {
 			value, err := member(text, r.Member)
@@ -71,7 +71,7 @@ func (s *Store) Renew(ctx context.Context, references []Reference, refused Value
 }
 
 // get gives the values; what is outdated is asked for again, if it may be.
-func (s *Store) get(ctx context.Context, references []Reference, outdated func(source, string) bool) (Values, error) {
+func (s *Store) get(ctx context.Context, references References, outdated func(source, string) bool) (Values, error) {
 	type answer struct {
 		text string
 		err  error
@@ -95,7 +95,7 @@ func (s *Store) get(ctx context.Context, references []Reference, outdated func(s
 			value, err = member(value, r.Member)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", r, err))
+			errs = append(errs, fmt.Errorf("%s: %w", r.Shown(), err))
 		}
 		values[r] = value
 	}
