@@ -126,7 +126,7 @@ func TestLoad(t *testing.T) {
 			want := defaults()
 			tc.change(&want)
 			got, errs := Load(environment(tc.env))
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside", "secrets"),
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Getenv", "Outside", "secrets", "settings"),
 				cmpopts.EquateComparable(listenAt{})); diff != "" {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}
@@ -179,7 +179,7 @@ func TestOpenDestinationRefusesWithAReason(t *testing.T) {
 		"s3://b?region=a&region=b":                  "given twice",
 		"s3://b?%zz":                                "its options are not like",
 		"s3://${env:MISSING}":                       "${env:MISSING}: the variable is empty",
-		"s3://${ssm:name}":                          "not like ${env:NAME}",
+		"s3://${vault:name}":                        "not like ${env:NAME}",
 		"file://relative/x":                         "file",
 		"otlp+http://":                              "host",
 		"otlp+http://h:1?header.x=${env:":           "not like ${env:NAME}",
