@@ -235,7 +235,8 @@ func resolve(text string, getenv func(string) string) (string, error) {
 		reference, after, closed := strings.Cut(rest, "}")
 		kind, name, _ := strings.Cut(reference, ":")
 		if !closed || kind != "env" || name == "" {
-			return "", errors.New("a reference in it is not like ${env:NAME} or ${ssm:NAME} (docs/configuration.md has the kinds)")
+			return "", errors.New("a reference in it is not like ${env:NAME} or ${ssm:NAME} " +
+				"(docs/configuration.md has the kinds)")
 		}
 		value := getenv(name)
 		if value == "" {

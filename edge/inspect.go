@@ -146,7 +146,10 @@ func shownURL(raw string) string {
 		case err != nil || name == "token" || name == "query" || strings.HasPrefix(name, "header."):
 			value = masked(whole(value))
 		case name == "fallback":
-			value = shownURL(plain)
+			value = publicName(plain)
+			if strings.Contains(plain, "?") {
+				value += "?…"
+			}
 		}
 		shown += separator + whole(name) + "=" + whole(value)
 		separator = "&"

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -131,7 +132,11 @@ func doctorText(in edge.Inspection) string {
 	pairs(&b, in.Listeners)
 	if len(in.Secrets) > 0 {
 		b.WriteString("\nSecrets\n")
-		columns(&b, in.Secrets)
+		short := slices.Clone(in.Secrets)
+		for i := range short {
+			short[i].Value, _, _ = strings.Cut(short[i].Value, ":") // why it failed stands among the problems
+		}
+		columns(&b, short)
 	}
 	b.WriteString("\nProblems\n")
 	if len(in.Problems) == 0 {
