@@ -55,7 +55,7 @@ var layers = []row{
 	{prefix: "destination/awsauth", project: []string{"=destination"}, modules: []string{sdk, jx}},
 	// Secrets that AWS keeps, and a destination that is made of them.
 	{prefix: "destination/secret", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk},
-		tests: []string{"destination/https", "test/servers"}},
+		tests: []string{"destination/conformance", "destination/https", "test/servers"}},
 	{prefix: "destination/s3", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk},
 		tests: []string{"destination/conformance", "test/servers"}},
 	{prefix: "destination/firehose", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk, jx},

@@ -39,7 +39,10 @@ func serviceOf(kind string) service {
 }
 
 // refusal is an answer that says no: asking again at once is useless.
-type refusal struct{ error }
+type refusal struct {
+	error
+	code string // the service's, "" if it is our own
+}
 
 // ask gets one secret. Its errors hold nothing of it.
 func ask(ctx context.Context, client *awsauth.Client, from source, getenv func(string) string) (string, error) {
@@ -50,7 +53,7 @@ func ask(ctx context.Context, client *awsauth.Client, from source, getenv func(s
 			return "", err
 		}
 		if answer.SecretString == nil {
-			return "", refusal{errors.New("the secret is binary (store it as text)")}
+			return "", refusal{error: errors.New("the secret is binary (store it as text)")}
 		}
 		return found(*answer.SecretString)
 	case parameterStore:
@@ -62,12 +65,14 @@ func ask(ctx context.Context, client *awsauth.Client, from source, getenv func(s
 		return found(answer.Parameter.Value)
 	}
 	if _, err := base64.StdEncoding.DecodeString(from.name); err != nil {
-		return "", refusal{errors.New("that is not base64 (write the ciphertext as `aws kms encrypt` prints it)")}
+		return "", refusal{error: errors.New("that is not base64 (write the ciphertext as `aws kms encrypt` prints it)")}
 	}
 	var answer struct{ Plaintext []byte }
 	input := map[string]any{"CiphertextBlob": from.name}
 	err := call(ctx, client, from, getenv, input, &answer)
-	if function := getenv("AWS_LAMBDA_FUNCTION_NAME"); errors.As(err, new(refusal)) && function != "" {
+	var no refusal
+	function := getenv("AWS_LAMBDA_FUNCTION_NAME")
+	if errors.As(err, &no) && no.code == invalidCiphertext && function != "" {
 		// Lambda's console encrypts variables for their function.
 		input["EncryptionContext"] = map[string]string{"LambdaFunctionName": function}
 		if call(ctx, client, from, getenv, input, &answer) == nil {
@@ -80,9 +85,13 @@ func ask(ctx context.Context, client *awsauth.Client, from source, getenv func(s
 	return found(string(answer.Plaintext))
 }
 
+// invalidCiphertext is KMS's code for a ciphertext that another context, or
+// another key, belongs to.
+const invalidCiphertext = "InvalidCiphertextException"
+
 func found(text string) (string, error) {
 	if text == "" {
-		return "", refusal{errors.New("the secret is empty")}
+		return "", refusal{error: errors.New("the secret is empty")}
 	}
 	return text, nil
 }
@@ -160,7 +169,7 @@ func refused(resp *destination.Response, creds aws.Credentials, s service, regio
 		text += " (" + hint + ")"
 	}
 	if resp.Status/100 == 4 && resp.Status != http.StatusTooManyRequests && !slices.Contains(passing, code) {
-		return refusal{errors.New(text)}
+		return refusal{errors.New(text), code}
 	}
 	return errors.New(text)
 }
@@ -170,7 +179,7 @@ func hint(code string, status int, s service) string {
 	switch code {
 	case "ResourceNotFoundException", "ParameterNotFound", "NotFoundException":
 		return "check the name and the region"
-	case "InvalidCiphertextException":
+	case invalidCiphertext:
 		return "check that the ciphertext is whole and of a key in that region, encrypted without a context or for " +
 			"this function"
 	case "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException":

@@ -69,7 +69,7 @@ func (d *Destination) Send(ctx context.Context, b *destination.Batch) error {
 	again, cause := d.open(ctx, to)
 	switch {
 	case cause != nil:
-		return d.fault(joined([]error{errors.New(to.values.Hide(err.Error())), cause}))
+		return d.fault(failures{errors.New(to.values.Hide(err.Error())), cause})
 	case again == to:
 		return to.values.hideIn(err)
 	}

@@ -21,6 +21,8 @@ const (
 	// refusedFor is how long a refusal counts: a policy or a name is not put
 	// right in a moment, and each question has its price.
 	refusedFor = 30 * time.Second
+	// forever is older than any age that is asked about.
+	forever = time.Hour
 )
 
 // Values are secrets in clear, by their references. No message may hold one.
@@ -55,23 +57,28 @@ func NewStore(getenv func(string) string) *Store {
 // the same time, within ctx. The error names each reference without a value, the
 // cause and what to do; it holds no value. Try again with a backoff.
 func (s *Store) Get(ctx context.Context, references References) (Values, error) {
-	return s.get(ctx, references, func(source, string) bool { return false })
+	return s.get(ctx, references, func(r Reference, text string, age time.Duration) bool {
+		_, err := member(text, r.Member) // it may have got the member by now
+		return err != nil && age >= refusedFor
+	})
 }
 
 // Renew is Get after values were refused by whom they are for: one that is still
 // what was refused is asked for again, unless its last answer is younger than a
 // minute. Where AWS cannot be asked there is an error, and the old value stays.
 func (s *Store) Renew(ctx context.Context, references References, refused Values) (Values, error) {
-	return s.get(ctx, references, func(from source, text string) bool {
-		return slices.ContainsFunc(references, func(r Reference) bool {
-			value, err := member(text, r.Member)
-			return r.source == from && err == nil && value == refused[r]
-		})
+	return s.get(ctx, references, func(r Reference, text string, age time.Duration) bool {
+		value, err := member(text, r.Member)
+		return (err != nil || value == refused[r]) && age >= renewAfter
 	})
 }
 
+// outdated tells whether what a reference is known to stand for, since so long,
+// is to be asked for again.
+type outdated func(r Reference, text string, age time.Duration) bool
+
 // get gives the values; what is outdated is asked for again, if it may be.
-func (s *Store) get(ctx context.Context, references References, outdated func(source, string) bool) (Values, error) {
+func (s *Store) get(ctx context.Context, references References, old outdated) (Values, error) {
 	type answer struct {
 		text string
 		err  error
@@ -84,11 +91,15 @@ func (s *Store) get(ctx context.Context, references References, outdated func(so
 	defer client.Close()
 	var asking sync.WaitGroup
 	for from, a := range answers {
-		asking.Go(func() { a.text, a.err = s.one(ctx, client, from, outdated) })
+		asking.Go(func() {
+			a.text, a.err = s.one(ctx, client, from, func(text string, age time.Duration) bool {
+				return slices.ContainsFunc(references, func(r Reference) bool { return r.source == from && old(r, text, age) })
+			})
+		})
 	}
 	asking.Wait()
 	values := Values{}
-	var errs []error
+	var errs failures
 	for _, r := range references {
 		value, err := answers[r.source].text, answers[r.source].err
 		if err == nil {
@@ -100,23 +111,27 @@ func (s *Store) get(ctx context.Context, references References, outdated func(so
 		values[r] = value
 	}
 	if len(errs) > 0 {
-		return nil, joined(errs)
+		return nil, errs
 	}
 	return values, nil
 }
 
-// joined is several errors in one line.
-func joined(errs []error) error {
-	text := errs[0].Error()
-	for _, err := range errs[1:] {
-		text += "; " + err.Error()
+// failures are several errors in one line.
+type failures []error
+
+func (f failures) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
 	}
-	return errors.New(text)
+	return strings.Join(texts, "; ")
 }
 
+func (f failures) Unwrap() []error { return f }
+
 // one gives one secret, from memory if it may.
-func (s *Store) one(ctx context.Context, client *awsauth.Client, from source, outdated func(source, string) bool) (
-	string, error) {
+func (s *Store) one(ctx context.Context, client *awsauth.Client, from source,
+	outdated func(text string, age time.Duration) bool) (string, error) {
 	s.mu.Lock()
 	k := s.secrets[from]
 	if k == nil {
@@ -127,15 +142,18 @@ func (s *Store) one(ctx context.Context, client *awsauth.Client, from source, ou
 	select {
 	case k.place <- struct{}{}:
 	case <-ctx.Done():
-		return "", errNotInTime
+		return "", fmt.Errorf("wait for the answer to another: %w", ctx.Err())
 	}
 	defer func() { <-k.place }()
 	age := s.now().Sub(k.asked)
+	if k.refusal != nil { // what was known before may still do
+		age = forever
+	}
 	switch {
-	case k.refusal != nil && age < refusedFor:
-		return "", k.refusal
-	case k.text != "" && (age < renewAfter || !outdated(from, k.text)):
+	case k.text != "" && !outdated(k.text, age):
 		return k.text, nil
+	case k.refusal != nil && s.now().Sub(k.asked) < refusedFor:
+		return "", k.refusal
 	}
 	text, err := ask(ctx, client, from, s.getenv)
 	if errors.As(err, new(refusal)) {
@@ -147,8 +165,6 @@ func (s *Store) one(ctx context.Context, client *awsauth.Client, from source, ou
 	k.text, k.refusal, k.asked = text, nil, s.now()
 	return text, nil
 }
-
-var errNotInTime = errors.New("no answer in time (check that the network lets the function reach AWS)")
 
 // member gives one member of the JSON object that a secret is, or all of it.
 // Line ends after it are a slip of whoever stored it, and never meant.
