@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"slipstream/destination"
 	"slipstream/destination/secret"
@@ -155,6 +156,9 @@ func (at *address) url(values secret.Values) (*url.URL, error) {
 	if err != nil { // the cause may quote what is secret
 		return nil, errors.New("it is not a URL; write it like s3://bucket/prefix")
 	}
+	if values != nil && !isHost(u.Hostname()) {
+		return nil, errors.New("what the secret holds is no host, or host and path")
+	}
 	post := u.Scheme == "https" || u.Scheme == "http"
 	if u.User != nil && !post {
 		return nil, errors.New("a user or password in the URL is not used; take it out")
@@ -213,14 +217,28 @@ func (at *address) open(found scheme, res *telemetry.Resource, lane *laneConfig)
 	name, signal := lane.name, lane.signal
 	return secret.New(secret.Config{
 		Name: name, Store: at.base.secrets, References: at.References,
-		Open: func(values secret.Values) (destination.Destination, error) {
+		Open: func(values secret.Values) (destination.Destination, []string, error) {
 			u, err := at.url(values)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			return found.open(u, at.config(values), res, &laneConfig{name: name, signal: signal})
+			to, err := found.open(u, at.config(values), res, &laneConfig{name: name, signal: signal})
+			return to, hiddenParts(u, name), err
 		},
 	}), nil
+}
+
+// hiddenParts are those of a URL that its public name does not have.
+func hiddenParts(u *url.URL, name string) []string {
+	return slices.DeleteFunc([]string{u.Host, u.Hostname(), u.Path, u.EscapedPath(), u.Query().Get("query")},
+		func(part string) bool { return strings.Contains(name, part) })
+}
+
+// isHost tells whether a text can be a host's name or address.
+func isHost(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(".-_:", r)
+	})
 }
 
 // resolve replaces ${env:NAME}.

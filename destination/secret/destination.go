@@ -21,8 +21,9 @@ type Config struct {
 	Name       string // for messages, without secrets
 	Store      *Store
 	References References
-	// Open makes the real destination. Its error is told without the values.
-	Open func(Values) (destination.Destination, error)
+	// Open makes the real destination. Further texts made of the values, such as a
+	// host, are to be in no message either; nor are the values in the error's.
+	Open func(Values) (to destination.Destination, further []string, err error)
 }
 
 // Destination is one whose address or credential is a secret. It touches no
@@ -41,6 +42,7 @@ type Destination struct {
 type opened struct {
 	destination.Destination
 	values Values
+	cover  cover
 }
 
 // New makes a destination.
@@ -64,16 +66,16 @@ func (d *Destination) Send(ctx context.Context, b *destination.Batch) error {
 	}
 	err = to.Send(ctx, b)
 	if !refusesCredential(err) {
-		return to.values.hideIn(err)
+		return to.cover.hideIn(err)
 	}
 	again, cause := d.open(ctx, to)
 	switch {
 	case cause != nil:
-		return d.fault(failures{errors.New(to.values.Hide(err.Error())), cause})
+		return d.fault(failures{errors.New(to.cover.hide(err.Error())), cause})
 	case again == to:
-		return to.values.hideIn(err)
+		return to.cover.hideIn(err)
 	}
-	return again.values.hideIn(again.Send(ctx, b))
+	return again.cover.hideIn(again.Send(ctx, b))
 }
 
 // refusesCredential tells whether a new secret may help.
@@ -112,14 +114,15 @@ func (d *Destination) open(ctx context.Context, refused *opened) (*opened, error
 	if d.closed.Err() != nil {
 		return nil, destination.ErrClosed
 	}
-	to, err := d.config.Open(values)
+	to, further, err := d.config.Open(values)
+	cover := newCover(values, further)
 	if err != nil {
-		return nil, errors.New(values.Hide(err.Error()))
+		return nil, errors.New(cover.hide(err.Error()))
 	}
 	if d.previous != nil {
 		_ = d.previous.Close() // a Send that is still under way there is made again
 	}
-	d.previous, d.current = refused, &opened{to, values}
+	d.previous, d.current = refused, &opened{to, values, cover}
 	return d.current, nil
 }
 
@@ -131,21 +134,21 @@ func (d *Destination) fault(err error) error {
 	return &destination.Error{Op: "send", Target: d.config.Name, Err: err}
 }
 
-// hideIn takes the values out of a Send's error.
-func (v Values) hideIn(err error) error {
+// hideIn takes what is covered out of a Send's error.
+func (c cover) hideIn(err error) error {
 	var e *destination.Error
 	var p *destination.Partial
 	switch {
 	case errors.As(err, &e):
 		clean := *e
-		clean.Target, clean.Hint = v.Hide(e.Target), v.Hide(e.Hint)
-		if text := e.Err.Error(); v.Hide(text) != text {
-			clean.Err = errors.New(v.Hide(text))
+		clean.Target, clean.Hint = c.hide(e.Target), c.hide(e.Hint)
+		if text := e.Err.Error(); c.hide(text) != text {
+			clean.Err = errors.New(c.hide(text))
 		}
 		return &clean
 	case errors.As(err, &p):
 		clean := *p
-		clean.Target, clean.Message = v.Hide(p.Target), v.Hide(p.Message)
+		clean.Target, clean.Message = c.hide(p.Target), c.hide(p.Message)
 		return &clean
 	}
 	return err

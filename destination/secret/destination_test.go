@@ -69,12 +69,12 @@ func posts(t *testing.T, url, text string, store *Store) *Destination {
 	t.Helper()
 	l := references(t, text)
 	d := New(Config{Name: "https://h/" + text, Store: store, References: l,
-		Open: func(values Values) (destination.Destination, error) {
+		Open: func(values Values) (destination.Destination, []string, error) {
 			c, err := https.Parse(url + "/?token=" + values[l[0]])
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			return https.New(c), nil
+			return https.New(c), nil, nil
 		}})
 	t.Cleanup(func() { d.Close() })
 	return d

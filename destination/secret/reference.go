@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"slipstream/destination"
 )
 
 // Reference stands in a setting's text for a secret that AWS keeps:
@@ -112,24 +114,39 @@ func (l References) In(part string) bool {
 // secret, and would spoil every message.
 const leastSecret = 4
 
-// Hide takes values out of a message, in every form in which they go into a
-// request; the references stand in their place. It must see the message before
-// anything cuts it off.
-func (v Values) Hide(message string) string {
-	type form struct{ text, shown string }
-	var all []form
-	for r, value := range v {
+// cover keeps values out of messages.
+type cover []form
+
+// form is how a value may stand in a message, and what stands there instead.
+type form struct{ text, instead string }
+
+// newCover covers values, in every form in which they go into a request or come
+// back in an answer, and further texts that were made of them.
+func newCover(values Values, further []string) cover {
+	var c cover
+	add := func(value, instead string) {
 		for _, text := range []string{value, url.PathEscape(value), url.QueryEscape(value),
-			strings.Trim(strconv.Quote(value), `"`)} {
+			strings.Trim(strconv.Quote(value), `"`), strings.TrimSuffix(destination.Excerpt(value), "…")} {
 			if len(text) >= leastSecret {
-				all = append(all, form{text, r.Shown()})
+				c = append(c, form{text, instead})
 			}
 		}
 	}
+	for r, value := range values {
+		add(value, r.Shown())
+	}
+	for _, text := range further {
+		add(text, "***")
+	}
 	// The longest first, should one hold another.
-	slices.SortFunc(all, func(a, b form) int { return len(b.text) - len(a.text) })
-	for _, f := range all {
-		message = strings.ReplaceAll(message, f.text, f.shown)
+	slices.SortFunc(c, func(a, b form) int { return len(b.text) - len(a.text) })
+	return c
+}
+
+// hide takes what is covered out of a message.
+func (c cover) hide(message string) string {
+	for _, f := range c {
+		message = strings.ReplaceAll(message, f.text, f.instead)
 	}
 	return message
 }

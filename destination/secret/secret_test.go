@@ -94,13 +94,14 @@ func FuzzCut(f *testing.F) {
 
 func TestHide(t *testing.T) {
 	l := references(t, "${ssm:a}${ssm:b}${ssm:c}")
-	values := Values{l[0]: "p@ss/word", l[1]: "p@ss/word-longer", l[2]: "abc"}
+	cover := newCover(Values{l[0]: "p@ss/word", l[1]: "p@ss/word-longer", l[2]: "abc"}, []string{"in two\nlines"})
 	for text, want := range map[string]string{
 		"p@ss/word-longer then p@ss/word": "${ssm:b} then ${ssm:a}",
 		"p@ss%2Fword p%40ss%2Fword":       "${ssm:a} ${ssm:a}",
+		"it is in two lines":              "it is ***",
 		"abc is too short to be hidden":   "abc is too short to be hidden",
 	} {
-		if got := values.Hide(text); got != want {
+		if got := cover.hide(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
