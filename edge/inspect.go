@@ -293,7 +293,7 @@ func warnings(c *Config, environment map[string]string) []Problem {
 		}
 		regional = regional || len(at.References) > 0 ||
 			(u.Scheme == "s3" || u.Scheme == "firehose") && u.Query().Get("region") == ""
-		if strings.Contains(shownURL(raw), hiddenText) {
+		if strings.Contains(shownURL(raw)+shownURL(at.options.Get("fallback")), hiddenText) {
 			warn("destination %s: a credential stands in the configuration itself, where many can read it; keep it in a "+
 				"secret and write ${secretsmanager:NAME} or ${ssm:NAME}", publicName(raw))
 		}
