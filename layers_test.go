@@ -59,6 +59,9 @@ var layers = []row{
 	{prefix: "destination", project: []string{"=destination"}},
 	// Region, endpoint, credentials and signing of every AWS service.
 	{prefix: "destination/awsauth", project: []string{"=destination"}, modules: []string{sdk, jx}},
+	// Secrets that AWS keeps, and a destination that is made of them.
+	{prefix: "destination/secret", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk},
+		tests: []string{"destination/conformance", "destination/https", "test/servers"}},
 	{prefix: "destination/s3", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk},
 		tests: []string{"destination/conformance", "test/servers"}},
 	{prefix: "destination/firehose", project: []string{"=destination", "destination/awsauth"}, modules: []string{sdk, jx},
@@ -75,6 +78,7 @@ var layers = []row{
 
 	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"}},
 	{prefix: "edge/behind"},
+	{prefix: "edge/configfile", modules: []string{goYAML}},
 	{prefix: "edge/lambda"},
 	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress}},
 	{prefix: "edge/flush"},
@@ -95,7 +99,8 @@ var layers = []row{
 	{prefix: "demo", project: []string{"demo", "deploy", "emulator"}},
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
-	{prefix: "cmd/slipstream", project: []string{"emulator", "demo", "deploy"}},
+	// Of the edge, what a configuration amounts to: edge.Inspect.
+	{prefix: "cmd/slipstream", project: []string{"=edge", "emulator", "demo", "deploy"}},
 	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
 
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},
@@ -124,6 +129,7 @@ const (
 	easyproto      = "github.com/VictoriaMetrics/easyproto"
 	jx             = "github.com/go-faster/jx"
 	compress       = "github.com/klauspost/compress"
+	goYAML         = "github.com/goccy/go-yaml"
 	sdk            = "github.com/aws/aws-sdk-go-v2"
 	sdkCredentials = "github.com/aws/aws-sdk-go-v2/credentials"
 	sdkS3          = "github.com/aws/aws-sdk-go-v2/service/s3"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -39,7 +40,7 @@ func (h Headers) SetUser(user *url.Userinfo) {
 }
 
 // Secrets are the values, for Excerpt. Of "Bearer …" the second half alone is
-// one, too.
+// one, too, and of "Basic …" the user and the password.
 func (h Headers) Secrets() []string {
 	var secrets []string
 	for _, values := range h {
@@ -47,8 +48,17 @@ func (h Headers) Secrets() []string {
 			secrets = append(secrets, v)
 			if _, token, ok := strings.Cut(v, " "); ok {
 				secrets = append(secrets, token)
+				if user, err := base64.StdEncoding.DecodeString(token); err == nil {
+					secrets = append(secrets, longSecrets(strings.SplitN(string(user), ":", 2))...)
+				}
 			}
 		}
 	}
 	return secrets
+}
+
+// longSecrets leaves out what is too short to be secret, and would hide half of
+// any message.
+func longSecrets(texts []string) []string {
+	return slices.DeleteFunc(texts, func(text string) bool { return len(text) < 4 })
 }

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,6 +160,8 @@ func (r *Response) RetryAfter(now time.Time) time.Duration {
 // Excerpt is text from outside made fit for an error: one line, bounded, with
 // the secrets taken out should the backend have echoed them.
 func Excerpt(text string, secrets ...string) string {
+	secrets = slices.Clone(secrets) // the longest first: a part of one must not hide the whole
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "***")

@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"net/url"
+	"strings"
 
 	"slipstream/destination"
 	"slipstream/destination/file"
@@ -65,6 +66,9 @@ func openOTLP(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) 
 	config, err := otlp.Parse(backendURL(u), string(signal), c.Getenv)
 	if err != nil {
 		return nil, err
+	}
+	if name, _, _ := strings.Cut(lane.name, " "); strings.Contains(name, "${") {
+		config.Name = name
 	}
 	lane.encoder = wire.OTLPLogs(res)
 	if lane.signal != "" {

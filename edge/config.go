@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -12,12 +11,14 @@ import (
 	"time"
 
 	"slipstream/destination"
+	"slipstream/destination/secret"
 	"slipstream/edge/flush"
 )
 
 // Config is everything that the extension can be told. Load fills it from the
 // environment; docs/configuration.md is made from the same table.
 type Config struct {
+	File         string   // of settings, beside the variables
 	RuntimeAPI   string   // host:port of the Runtime and Extensions API
 	Name         string   // the executable's base name; the platform knows us by it
 	Destinations []string // URLs
@@ -58,6 +59,9 @@ type Config struct {
 	Getenv func(string) string
 	// Outside is the world of a simulation; nothing of it is set in Lambda.
 	Outside Outside
+
+	secrets  *secret.Store      // resolves references to secrets, when they are needed
+	settings map[string]Setting // where each value comes from
 }
 
 // Outside replaces what a simulation cannot have of the machine.
@@ -81,44 +85,33 @@ type Function struct {
 	Attributes            map[string]string // OTEL_RESOURCE_ATTRIBUTES
 }
 
-// Load reads the configuration. Each error is one variable that could not be
-// used and says what was taken instead; the Config is good in any case.
+// Load reads the configuration: of each setting the variable, else what the
+// file of SLIPSTREAM_CONFIG_FILE says, else the default. Each error is one of
+// them that could not be used and says what was taken instead; the Config is
+// good in any case.
 func Load(getenv func(string) string) (Config, []error) {
-	c := Config{Getenv: getenv}
-	var errs []error
+	c := Config{Getenv: getenv, secrets: secret.NewStore(getenv), settings: map[string]Setting{}}
+	file, errs := readConfigFile(strings.TrimSpace(getenv(configFileVariable)))
 	for _, v := range variables {
-		text := strings.TrimSpace(getenv(v.name))
-		set := text != ""
-		if !set {
-			text = v.value
-		}
-		if text == "" || v.set == nil {
+		if v.set == nil {
 			continue
 		}
-		if err := v.set(&c, text); err != nil {
-			errs = append(errs, fmt.Errorf("read %s=%q: %w; using %s", v.name, text, err, v.fallback()))
-			if v.value != "" {
-				errs = appendIf(errs, v.set(&c, v.value))
-			}
-		}
+		variable := given{text: strings.TrimSpace(getenv(v.name)), source: v.name, called: "read " + v.name}
+		errs = append(errs, c.choose(v, variable, file[v.name])...)
 	}
-	errs = append(errs, adaptiveBatching(&c, getenv)...)
-	errs = append(errs, edgeDelta(&c, getenv)...)
+	set := func(name string) string { // of two names for one setting, ours wins: here or in the file
+		return first(getenv(name), file[name].text)
+	}
+	c.derive(sampleSources, func() { errs = append(errs, adaptiveBatching(&c, set)...) })
+	c.derive(edgeDeltaSources, func() { errs = append(errs, edgeDelta(&c, set)...) })
 	if c.managed() {
-		c.Strategy, c.TelemetryAPI = flush.Continuous, apiTelemetry
+		c.derive(managedSources, func() { c.Strategy, c.TelemetryAPI = flush.Continuous, apiTelemetry })
 	}
 	if len(c.Destinations) == 0 {
 		errs = append(errs, errors.New("read SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected; "+
 			"set it to a URL such as s3://bucket/prefix"))
 	}
 	return c, errs
-}
-
-func appendIf(errs []error, err error) []error {
-	if err == nil {
-		return errs
-	}
-	return append(errs, err)
 }
 
 // cpus is the environment's share of CPU: one for each 1,769 MB.

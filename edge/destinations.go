@@ -64,7 +64,7 @@ var options = []option{
 	{"path_style", "s3", "with an endpoint", "`true` puts the bucket into the path."},
 	{"create_bucket", "s3", "`false`", "`true` creates the bucket when it does not exist."},
 	{"fsync", "file", "`false`", "`true` waits until a file is on the disk."},
-	{"token", "https", "", "Sent as `Authorization: Bearer`; write it as `${env:NAME}`."},
+	{"token", "https", "", "Sent as `Authorization: Bearer`; write it as a [reference](#secrets)."},
 	{"query", "https", "", "The request's own query, escaped once more: `query=a%3D1%26b%3D2`."},
 	{"header.NAME", "otlp, https", "", "A header of each request."},
 }
@@ -82,7 +82,11 @@ func openDestination(c *Config, raw string, signal telemetry.Signal, res *teleme
 	if signal != "" {
 		lane.name, lane.hash = lane.name+" "+string(signal), buffer.LaneHash(raw+" "+string(signal))
 	}
-	u, err := parseURL(raw, c.Getenv)
+	at, err := readAddress(c, raw, signal)
+	if err != nil {
+		return lane, nil, err
+	}
+	u, err := at.url(nil)
 	if err != nil {
 		return lane, nil, err
 	}
@@ -99,12 +103,12 @@ func openDestination(c *Config, raw string, signal telemetry.Signal, res *teleme
 	lane.native = !slices.Contains([]string{"telemetry", "edgedelta"}, u.Query().Get("format"))
 	lane.reencode = func(res *telemetry.Resource) wire.Encoder {
 		other := laneConfig{signal: signal}
-		if to, err := found.open(u, c, res, &other); err == nil {
+		if to, err := found.open(u, at.config(nil), res, &other); err == nil {
 			_ = to.Close() // it has done nothing
 		}
 		return other.encoder
 	}
-	to, err := found.open(u, c, res, &lane)
+	to, err := at.open(found, res, &lane)
 	if err != nil {
 		return lane, nil, err
 	}
@@ -169,94 +173,6 @@ func unknownScheme(scheme string) error {
 		hint += "; the list ends a URL at a comma or space, within one write %2C or %20"
 	}
 	return fmt.Errorf("unknown scheme %q (%s)", scheme, hint)
-}
-
-// publicName is a URL without what may be secret: user, query and fragment.
-func publicName(raw string) string {
-	name, _, _ := strings.Cut(raw, "?")
-	name, _, _ = strings.Cut(name, "#")
-	if scheme, rest, ok := strings.Cut(name, "://"); ok {
-		if at := strings.LastIndex(rest, "@"); at >= 0 {
-			rest = rest[at+1:]
-		}
-		name = scheme + "://" + rest
-	}
-	return name
-}
-
-// parseURL reads a destination with its ${env:NAME} references. A reference may
-// bring the whole address of an https destination, with user and query.
-func parseURL(raw string, getenv func(string) string) (*url.URL, error) {
-	front, query, _ := strings.Cut(raw, "?")
-	front, err := resolve(front, getenv)
-	if err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(front)
-	if err != nil { // the cause may quote what is secret
-		return nil, errors.New("it is not a URL; write it like s3://bucket/prefix")
-	}
-	post := u.Scheme == "https" || u.Scheme == "http"
-	if u.User != nil && !post {
-		return nil, errors.New("a user or password in the URL is not used; take it out")
-	}
-	values, err := readOptions(query, getenv)
-	if err != nil {
-		return nil, err
-	}
-	switch own := u.RawQuery; {
-	case own == "":
-	case !post || values.Has("query"):
-		return nil, errors.New("the variable that it refers to holds a query; write options into the destination itself")
-	default:
-		values.Set("query", own)
-	}
-	u.RawQuery = values.Encode()
-	return u, nil
-}
-
-// readOptions reads the query of a destination, each option once.
-func readOptions(query string, getenv func(string) string) (url.Values, error) {
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, errors.New("its options are not like name=value&name=value")
-	}
-	for name, list := range values {
-		if len(list) > 1 {
-			return nil, fmt.Errorf("option %q is given twice", name)
-		}
-		known := slices.ContainsFunc(options, func(o option) bool { return o.name == name })
-		if !known && !strings.HasPrefix(name, "header.") {
-			return nil, fmt.Errorf("unknown option %q (see docs/configuration.md)", name)
-		}
-		if list[0], err = resolve(list[0], getenv); err != nil {
-			return nil, err
-		}
-	}
-	return values, nil
-}
-
-// resolve replaces ${env:NAME}.
-func resolve(text string, getenv func(string) string) (string, error) {
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(text, "${")
-		b.WriteString(before)
-		if !found {
-			return b.String(), nil
-		}
-		reference, after, closed := strings.Cut(rest, "}")
-		kind, name, _ := strings.Cut(reference, ":")
-		if !closed || kind != "env" || name == "" {
-			return "", errors.New("a reference in it is not like ${env:NAME}")
-		}
-		value := getenv(name)
-		if value == "" {
-			return "", fmt.Errorf("${env:%s}: the variable is empty; set it", name)
-		}
-		b.WriteString(value)
-		text = after
-	}
 }
 
 // laneOptions reads the options that every destination has.

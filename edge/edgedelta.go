@@ -3,11 +3,13 @@ package edge
 import (
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"slipstream/destination/secret"
 	"slipstream/edge/flush"
 )
 
@@ -100,7 +102,22 @@ func (e *edgeDeltaEnv) destination() string {
 		}
 		return ""
 	}
+	var refs secret.References
+	if _, err := refs.Cut(endpoint); err == nil && len(refs) > 0 { // they are resolved in the destination itself
+		return withReferences(endpoint)
+	}
 	return "${env:ED_ENDPOINT}?compression=none&format=edgedelta"
+}
+
+// withReferences is the destination of an endpoint that holds references to
+// secrets, its own query an option.
+func withReferences(endpoint string) string {
+	front, own, _ := strings.Cut(endpoint, "?")
+	options := url.Values{"compression": {"none"}, "format": {"edgedelta"}}
+	if own != "" {
+		options.Set("query", own)
+	}
+	return front + "?" + options.Encode()
 }
 
 // flag is on only when the variable is exactly "true".

@@ -96,6 +96,9 @@ var variables = []variable{
 		"Otherwise it is one line in the log and the function runs.", boolVar(func(c *Config) *bool { return &c.Strict })},
 	{"SLIPSTREAM_LOG_LEVEL", "info", "What the extension says of itself: `debug`, `info`, `warn` or `error`.",
 		setLogLevel},
+	{configFileVariable, "", "A YAML file with settings, in the function's package or in a layer: " +
+		"`/var/task/slipstream.yaml`, `/opt/slipstream.yaml`. See [The file](#the-file).",
+		textVar(func(c *Config) *string { return &c.File })},
 	{"ADAPTIVE_BATCHING_EXTENSION_S3_BUCKET", "", "Drop-in mode of AWS's adaptive batching sample: the bucket, " +
 		"created if it does not exist.", nil},
 	{"ADAPTIVE_BATCHING_EXTENSION_SHIP_RATE_BYTES", "4096", "Drop-in mode: bytes that close a file, at most " +
@@ -107,7 +110,8 @@ var variables = []variable{
 	{"ADAPTIVE_BATCHING_EXTENSION_LOG_TYPES", `["platform","function"]`, "Drop-in mode: what to collect, a JSON " +
 		"array. SLIPSTREAM_LOG_TYPES, if set, wins.", nil},
 	{"ED_ENDPOINT", "", "Drop-in mode of Edge Delta's extension: where to post its records, `https` with " +
-		"`format=edgedelta` and no compression. It is in no message.", nil},
+		"`format=edgedelta` and no compression. It is in no message. [References](#secrets) may stand in it, but for the " +
+		"scheme.", nil},
 	{"PUSHER_MODE", "http", "Drop-in mode: `http` posts to ED_ENDPOINT, `kinesis` puts to the Firehose stream " +
 		"KINESIS_ENDPOINT.", nil},
 	{"KINESIS_ENDPOINT", "", "Drop-in mode: the name of a Firehose stream, used with `PUSHER_MODE=kinesis` only.", nil},
@@ -147,10 +151,12 @@ var variables = []variable{
 		textVar(func(c *Config) *string { return &c.Function.Region })},
 	{"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "", "Set by Lambda from the function's role; " +
 		"read at each send.", nil},
-	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL", "", "Other " +
+	{"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL_SECRETS_MANAGER, " +
+		"AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL", "", "Other " +
 		"servers for single services, or for all; S3 buckets are addressed by path there.", nil},
 	{"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADERS", "", "Headers of `otlp+http(s)`, and the " +
-		"same for TRACES and METRICS: `name=value` pairs, separated by commas, percent-encoded.", nil},
+		"same for TRACES and METRICS: `name=value` pairs, separated by commas, percent-encoded. A value may be a " +
+		"[reference](#secrets) to a secret of AWS.", nil},
 	{"OTEL_SERVICE_NAME", "", "The resource's `service.name`; the function's name unless set.",
 		textVar(func(c *Config) *string { return &c.Function.ServiceName })},
 	{"OTEL_RESOURCE_ATTRIBUTES", "", "More attributes of the resource: `key=value` pairs, separated by commas, " +

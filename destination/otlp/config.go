@@ -14,6 +14,9 @@ type Config struct {
 	Signal string   // logs, traces or metrics
 	URL    *url.URL // http or https, with the path, without user and query
 	Header destination.Headers
+	// Name stands for the URL in messages, in which host and path may come from a
+	// reference. Parse makes it of the whole URL.
+	Name string
 }
 
 // Parse reads otlp+http://host:4318 or otlp+https://… for one signal. The path
@@ -44,6 +47,7 @@ func Parse(rawURL string, signal string, getenv func(string) string) (Config, er
 		return c, fmt.Errorf("read OTLP destination: the host is missing %s", usage)
 	}
 	c.URL = &url.URL{Scheme: scheme, Host: u.Host, Path: pathOf(u.Path, signal)}
+	c.Name = "otlp+" + c.URL.String()
 	if err := c.headers(u, getenv); err != nil {
 		return c, fmt.Errorf("read OTLP destination %s: %w", c.URL.Host, err)
 	}

@@ -27,7 +27,18 @@ type Client struct {
 
 // New makes a client. It touches no network before the first Send.
 func New(c Config) *Client {
-	return &Client{config: c, http: destination.NewHTTPClient(), secrets: c.Header.Secrets()}
+	return &Client{config: c, http: destination.NewHTTPClient(), secrets: secretsOf(&c)}
+}
+
+// secretsOf is what no message may hold, should the endpoint echo it.
+func secretsOf(c *Config) []string {
+	secrets := c.Header.Secrets()
+	for _, part := range []string{c.URL.EscapedPath(), c.URL.Path, c.URL.Host} {
+		if len(part) > 1 && !strings.Contains(c.Name, part) {
+			secrets = append(secrets, part)
+		}
+	}
+	return secrets
 }
 
 // Close ends a Send under way and drops the connections.
@@ -39,7 +50,7 @@ func (c *Client) Close() error { return c.http.Close() }
 func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
 	resp, err := c.http.Post(ctx, c.config.URL, c.config.Header, b)
 	if err != nil {
-		return destination.NoAnswer("post "+c.config.Signal, c.target(), err)
+		return destination.NoAnswer("post "+c.config.Signal, c.config.Name, err)
 	}
 	if resp.Status/100 == 2 && !isHTML(resp) {
 		return c.taken(resp, b.Records)
@@ -55,7 +66,7 @@ func (c *Client) taken(resp *destination.Response, records int) error {
 		return nil
 	}
 	return &destination.Partial{
-		Target: c.target(), Message: destination.Excerpt(message, c.secrets...),
+		Target: c.config.Name, Message: destination.Excerpt(message, c.secrets...),
 		Rejected: int(min(rejected, int64(max(records, 1)))),
 	}
 }
@@ -68,7 +79,7 @@ func (c *Client) refused(resp *destination.Response) error {
 	if message := destination.Excerpt(errorMessage(resp), c.secrets...); message != "" {
 		text += ": " + message
 	}
-	e := &destination.Error{Op: "post " + c.config.Signal, Target: c.target(), Status: resp.Status, Err: errors.New(text)}
+	e := &destination.Error{Op: "post " + c.config.Signal, Target: c.config.Name, Status: resp.Status, Err: errors.New(text)}
 	e.RetryAfter = resp.RetryAfter(time.Now())
 	switch resp.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -90,9 +101,6 @@ func (c *Client) refused(resp *destination.Response) error {
 	}
 	return e
 }
-
-// target names the endpoint in errors.
-func (c *Client) target() string { return "otlp+" + c.config.URL.String() }
 
 func isHTML(resp *destination.Response) bool { return mediaType(resp) == "text/html" }
 
