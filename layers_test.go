@@ -111,6 +111,8 @@ var layers = []row{
 	{prefix: "test/endtoend/sender", project: []string{"handoff"}, modules: []string{lambdaGo}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
+	{prefix: "test/install"},
+	{prefix: "test/loggers", tests: []string{"process/parse", "telemetry", "test/install"}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
