@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +65,14 @@ func (p program) check(t *testing.T, lines [][]byte) {
 	if len(lines) != len(p.levels) {
 		t.Fatalf("%d lines, %d were logged:\n%s", len(lines), len(p.levels), bytes.Join(lines, nil))
 	}
-	for i, line := range lines {
+	for _, want := range p.levels {
+		words := []byte("a " + want.name + ` `)
+		at := slices.IndexFunc(lines, func(line []byte) bool { return bytes.Contains(line, words) }) // pino's first may be last
+		if at < 0 {
+			t.Errorf("no line of level %s:\n%s", want.name, bytes.Join(lines, nil))
+			continue
+		}
+		line := lines[at]
 		quoted, err := json.Marshal(string(line))
 		if err != nil {
 			t.Fatal(err)
@@ -76,16 +84,15 @@ func (p program) check(t *testing.T, lines [][]byte) {
 		for _, body := range bodies {
 			l := telemetry.Log{Type: "function", Body: body}
 			new(parse.Parser).Parse(&l)
-			if l.Level != p.levels[i].level {
-				t.Errorf("%s: level %d, not %d", line, l.Level, p.levels[i].level)
+			if l.Level != want.level {
+				t.Errorf("%s: level %d, not %d", line, l.Level, want.level)
 			}
 			if p.text {
 				continue
 			}
 			var message string
-			want := `a ` + p.levels[i].name + ` "line"`
-			if err := json.Unmarshal(l.Message, &message); err != nil || !strings.HasPrefix(message, want) {
-				t.Errorf("%s: message %s, not %q", line, l.Message, want)
+			if err := json.Unmarshal(l.Message, &message); err != nil || !strings.HasPrefix(message, string(words)+`"line"`) {
+				t.Errorf("%s: message %s", line, l.Message)
 			}
 			checkFields(t, line, &l)
 		}
@@ -122,9 +129,9 @@ func TestNode(t *testing.T) {
 	modules := install.Node(t, "loggers", "node")
 	trace, fatal := logged{"trace", 1}, logged{"fatal", 21}
 	for _, p := range []program{
-		{name: "pino", levels: []logged{trace, {"debug", 5}, {"info", 9}, {"notice", 11}, {"warn", 13}, {"error", 17}, fatal}},
-		{name: "winston", levels: []logged{{"silly", 1}, {"debug", 5}, {"verbose", 7}, {"http", 8}, {"info", 9}, {"warn", 13},
-			{"error", 17}}},
+		{name: "pino", levels: with(trace, common, logged{"notice", 11}, fatal)},
+		{name: "winston", levels: []logged{{"silly", 1}, {"debug", 5}, {"verbose", 7}, {"http", 8}, {"info", 9},
+			{"warn", 13}, {"error", 17}}},
 		{name: "winston-simple", levels: common, text: true},
 		{name: "bunyan", levels: with(trace, common, fatal)},
 		{name: "powertools", levels: with(trace, common, logged{"critical", 21})},
