@@ -74,7 +74,8 @@ var layers = []row{
 	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"}},
 	{prefix: "edge/behind"},
 	{prefix: "edge/lambda"},
-	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress}},
+	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress},
+		tests: []string{"process/frame", "process/sample"}},
 	{prefix: "edge/flush"},
 	{prefix: "edge/spool", project: []string{"=destination"}},
 

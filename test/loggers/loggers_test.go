@@ -67,7 +67,8 @@ func (p program) check(t *testing.T, lines [][]byte) {
 	}
 	for _, want := range p.levels {
 		words := []byte("a " + want.name + ` `)
-		at := slices.IndexFunc(lines, func(line []byte) bool { return bytes.Contains(line, words) }) // pino's first may be last
+		// By what they say: the first of pino's may be its last.
+		at := slices.IndexFunc(lines, func(line []byte) bool { return bytes.Contains(line, words) })
 		if at < 0 {
 			t.Errorf("no line of level %s:\n%s", want.name, bytes.Join(lines, nil))
 			continue
