@@ -80,7 +80,8 @@ var layers = []row{
 	{prefix: "edge/behind"},
 	{prefix: "edge/configfile", modules: []string{goYAML}},
 	{prefix: "edge/lambda"},
-	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress}},
+	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress},
+		tests: []string{"process/frame", "process/sample"}},
 	{prefix: "edge/flush"},
 	{prefix: "edge/spool", project: []string{"=destination"}},
 
@@ -120,6 +121,8 @@ var layers = []row{
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
 	// Its own judge of what a secret is: it shares nothing with process/redact.
 	{prefix: "test/secrets"},
+	{prefix: "test/install"},
+	{prefix: "test/loggers", tests: []string{"process/parse", "telemetry", "test/install"}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},

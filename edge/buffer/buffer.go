@@ -209,6 +209,15 @@ func (c *Chunk) Close(now time.Time) {
 	}
 }
 
+// Pages hands out what was appended, in order, some whole records at a time. It
+// is for records that are to be read again, by this process or the one that has
+// recovered them.
+func (c *Chunk) Pages(each func(records []byte)) {
+	for i := range c.pages {
+		each(c.pages[i].bytes)
+	}
+}
+
 // Held is the memory that the chunk occupies, in bytes.
 func (c *Chunk) Held() int {
 	held := 0

@@ -100,6 +100,19 @@ func (f *Filter) Keep(l *telemetry.Log) bool {
 		return true
 	}
 	f.record.Reset(l)
+	return f.decide()
+}
+
+// KeepExported tells whether a record of an export goes on.
+func (f *Filter) KeepExported(x match.Exported) bool {
+	if len(f.rules) == 0 {
+		return true
+	}
+	f.record.ResetExported(x)
+	return f.decide()
+}
+
+func (f *Filter) decide() bool {
 	for i := range f.rules {
 		r := &f.rules[i]
 		if r.about == nil || r.about.Holds(&f.record) {

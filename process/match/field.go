@@ -92,7 +92,7 @@ func (j *judge) holds(value []byte, r *Record) bool {
 	case j.compare != 0:
 		return j.compares(value)
 	case j.text != nil:
-		return value[0] == '"' && bytes.Equal(r.plain(value), j.text)
+		return r.isText(value) && bytes.Equal(r.plain(value), j.text)
 	case j.raw != nil:
 		return bytes.Equal(value, j.raw)
 	case j.pattern != nil:
@@ -103,7 +103,7 @@ func (j *judge) holds(value []byte, r *Record) bool {
 
 // compares reads a number; a string that holds one is none.
 func (j *judge) compares(value []byte) bool {
-	if c := value[0]; c != '-' && (c < '0' || c > '9') {
+	if len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
 		return false
 	}
 	n, err := strconv.ParseFloat(string(value), 64)

@@ -47,7 +47,8 @@ type Condition struct {
 // empty one holds always.
 //
 //   - "type": an event type, a list of them, "platform.*", or "start/end/report"
-//     for the three that Lambda writes for each invocation.
+//     for the three that Lambda writes for each invocation; "logs", "traces" and
+//     "metrics" for what the function exports itself.
 //   - "level": "warn", ">=warn", "<info", …: one of trace, debug, info, warn,
 //     error, fatal. A record without a level never matches.
 //   - "message": a part of the message, or "~" and a pattern of RE2.
@@ -78,9 +79,9 @@ func (c *Condition) setTypes(raw json.RawMessage) error {
 		return fmt.Errorf(`type %s: write "platform.start" or a list of such`, raw)
 	}
 	for _, name := range c.types {
-		if name != "function" && name != "extension" && !strings.HasPrefix(name, "platform.") && name != everyInvocation {
-			return fmt.Errorf("type %q is unknown: use function, extension, platform.start, platform.* or %s",
-				name, everyInvocation)
+		if !slices.Contains(plainTypes, name) && !strings.HasPrefix(name, "platform.") {
+			return fmt.Errorf("type %q is unknown: use platform.start, platform.* or one of %s",
+				name, strings.Join(plainTypes, ", "))
 		}
 	}
 	if slices.Contains(c.types, everyInvocation) {
@@ -88,6 +89,10 @@ func (c *Condition) setTypes(raw json.RawMessage) error {
 	}
 	return nil
 }
+
+// plainTypes are the types that are no events of the platform; the last three are
+// records of exports.
+var plainTypes = []string{"function", "extension", everyInvocation, "logs", "traces", "metrics"}
 
 // everyInvocation stands for the events that text logs call START, END and REPORT.
 const everyInvocation = "start/end/report"
@@ -151,10 +156,10 @@ func pattern(of, text string) (*regexp.Regexp, error) {
 
 // Holds tells whether the record fulfils the condition.
 func (c *Condition) Holds(r *Record) bool {
-	if c.types != nil && !slices.ContainsFunc(c.types, func(name string) bool { return ofType(r.log.Type, name) }) {
+	if c.types != nil && !slices.ContainsFunc(c.types, func(name string) bool { return ofType(r.kind(), name) }) {
 		return false
 	}
-	if c.low != 0 && (r.log.Level < c.low || r.log.Level > c.high) {
+	if c.low != 0 && (r.level() < c.low || r.level() > c.high) {
 		return false
 	}
 	if c.text != nil && !bytes.Contains(r.Text(), c.text) || c.pattern != nil && !c.pattern.Match(r.Text()) {

@@ -15,6 +15,7 @@ const maxKept = 64 << 10
 // read once. It is for one goroutine at a time.
 type Record struct {
 	log    *telemetry.Log
+	export Exported // nil: a log
 	text   []byte // nil: not read yet
 	buffer []byte // of text, if that had escapes
 	field  []byte // of a field's string, if that had escapes
@@ -22,10 +23,39 @@ type Record struct {
 
 // Reset makes it another record's.
 func (r *Record) Reset(l *telemetry.Log) {
-	r.log, r.text = l, nil
+	r.log, r.export, r.text = l, nil, nil
 	if cap(r.buffer) > maxKept {
 		r.buffer = nil
 	}
+}
+
+// Exported is a record of an export: a log record, a span or a data point.
+type Exported interface {
+	Signal() telemetry.Signal
+	Level() telemetry.Level
+	Name() []byte
+	Body() []byte
+	// Attribute is an attribute's text, nil for none.
+	Attribute(key string) []byte
+}
+
+// ResetExported makes it a record of an export. Its message is its body, else its
+// name; its fields are its attributes, all of them text.
+func (r *Record) ResetExported(x Exported) { r.log, r.export, r.text = nil, x, nil }
+
+// kind is the event type, or the signal of an export.
+func (r *Record) kind() string {
+	if r.export != nil {
+		return string(r.export.Signal())
+	}
+	return r.log.Type
+}
+
+func (r *Record) level() telemetry.Level {
+	if r.export != nil {
+		return r.export.Level()
+	}
+	return r.log.Level
 }
 
 // Text is what the record says, without JSON's quotes and escapes and without
@@ -33,6 +63,12 @@ func (r *Record) Reset(l *telemetry.Log) {
 // is the JSON. It is valid until the next Reset.
 func (r *Record) Text() []byte {
 	if r.text != nil {
+		return r.text
+	}
+	if r.export != nil {
+		if r.text = r.export.Body(); r.text == nil {
+			r.text = append([]byte{}, r.export.Name()...)
+		}
 		return r.text
 	}
 	value := r.log.Message
@@ -49,13 +85,14 @@ func (r *Record) Text() []byte {
 
 // Name is a field's name: dots lead into nested objects.
 type Name struct {
+	text  string
 	whole []byte
 	parts [][]byte // nil: no dots
 }
 
 // ParseName reads a name as a user writes it.
 func ParseName(text string) Name {
-	n := Name{whole: []byte(text)}
+	n := Name{text: text, whole: []byte(text)}
 	if bytes.IndexByte(n.whole, '.') >= 0 {
 		n.parts = bytes.Split(n.whole, []byte("."))
 	}
@@ -65,6 +102,9 @@ func ParseName(text string) Name {
 // Field gives the JSON value of a member, nil if there is none. A name with dots
 // is first looked for as it is.
 func (r *Record) Field(n *Name) []byte {
+	if r.export != nil {
+		return r.export.Attribute(n.text)
+	}
 	if value := r.member(n.whole); value != nil || len(n.parts) == 0 {
 		return value
 	}
@@ -89,7 +129,15 @@ func (r *Record) member(name []byte) []byte {
 }
 
 // plain is a value's text: a string's content, or the JSON of any other.
-func (r *Record) plain(value []byte) []byte { return text(value, &r.field) }
+func (r *Record) plain(value []byte) []byte {
+	if r.export != nil {
+		return value
+	}
+	return text(value, &r.field)
+}
+
+// isText tells whether a value is a string.
+func (r *Record) isText(value []byte) bool { return r.export != nil || len(value) > 0 && value[0] == '"' }
 
 // text unescapes a JSON string into buffer, if it has escapes.
 func text(value []byte, buffer *[]byte) []byte {

@@ -48,7 +48,9 @@ type Run interface {
 	Append(enc wire.Encoder, l *telemetry.Log) int
 	// Pages hands out all that was added, in order and never a frame in two.
 	Pages(each func(frames []byte))
-	// Release gives the memory back: the records are decided.
+	// Release gives the memory back: the records are decided, and those that are
+	// kept have been emitted. A Store that survives the process waits with it until
+	// they are safe where they were emitted to.
 	Release()
 }
 
