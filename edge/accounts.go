@@ -80,6 +80,8 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 		"slipstream.intake.exported":         taken,
 		"slipstream.intake.unwanted":         unwanted,
 		"slipstream.intake.dropped":          dropped,
+		"slipstream.policy.logs":             e.logs.Counts(),
+		"slipstream.policy.exports":          e.exports.policyCounts(),
 		"slipstream.records.received":        c.received,
 		"slipstream.records.recovered":       c.recovered,
 		"slipstream.records.delivered":       c.delivered,
@@ -104,8 +106,11 @@ func sum(m map[string]int) int {
 // delivered, spooled and dropped.
 func (e *edge) report(goesOn bool) {
 	e.mu.Lock()
-	in := e.intake
+	in, logs := e.intake, e.logs.Counts()
 	e.mu.Unlock()
+	if exports := e.exports.policyCounts(); len(logs) > 0 || len(exports) > 0 {
+		slog.Info("what the policy has changed or kept back", "logs", logs, "exports", exports)
+	}
 	if in.malformed > 0 || in.truncated > 0 || in.platformDropped > 0 || len(in.refused) > 0 {
 		slog.Error("telemetry lost on the way in", "malformed_events", in.malformed, "malformed_bytes", in.malformedBytes,
 			"truncated_records", in.truncated, "platform_dropped_records", in.platformDropped, "refused_bytes", in.refused)

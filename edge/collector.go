@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slipstream/intake/handoff"
+	"slipstream/process"
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
@@ -19,6 +20,9 @@ import (
 type exports struct {
 	mu         sync.Mutex
 	completion *wire.Completion
+	policy     *process.Exports
+	invocation string // whose spans the policy counts
+	failed     bool   // the export in hand tells of a failure
 	body       []byte // the export that is being taken, completed
 	over       bool
 	records    map[telemetry.Signal]int
@@ -32,20 +36,42 @@ const keptExport = 1 << 20
 // takeExport puts an export into every lane that wants it. When it returns nil,
 // what was taken survives the process.
 func (e *edge) takeExport(x *telemetry.Export) error {
+	id, now := e.invocation.current(), e.clock.now()
+	failed, err := e.appendExport(x, id, now)
+	if failed && id != "" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.over {
+			e.now = now
+			e.logs.Failed(id, now)
+			e.commit()
+		}
+	}
+	return err
+}
+
+// appendExport does it, and tells whether the export says that the invocation
+// has failed.
+func (e *edge) appendExport(x *telemetry.Export, id string, now time.Time) (failed bool, err error) {
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
 	if e.exports.over {
-		return telemetry.ErrOver
+		return false, telemetry.ErrOver
 	}
 	if !e.hasRoom(x.Signal) {
-		return telemetry.ErrNoRoom
+		return false, telemetry.ErrNoRoom
 	}
 	whole := *x
-	whole.Body = e.exports.completion.Complete(e.exports.body[:0], x.Signal, x.Body)
+	failed = e.exports.apply(&whole, id, now)
+	e.exports.count(x)
+	if whole.Records == 0 && x.Records > 0 {
+		return failed, nil // the policy has counted them
+	}
+	whole.Body = e.exports.completion.Complete(e.exports.body[:0], x.Signal, whole.Body)
 	if e.exports.body = whole.Body; cap(whole.Body) > keptExport {
 		e.exports.body = nil
 	}
-	now, wanted := e.clock.now(), false
+	wanted := false
 	for _, l := range e.lanes {
 		if enc := l.exports(x.Signal); enc != nil {
 			l.appendExport(enc, &whole, now)
@@ -53,17 +79,33 @@ func (e *edge) takeExport(x *telemetry.Export) error {
 			wanted = true
 		}
 	}
-	if e.exports.records == nil {
-		e.exports.records = map[telemetry.Signal]int{}
-	}
-	e.exports.records[x.Signal] += x.Records
 	if !wanted {
 		if e.exports.unwanted == 0 {
-			slog.Error("records dropped: no destination takes them", "signal", x.Signal, "records", x.Records)
+			slog.Error("records dropped: no destination takes them", "signal", x.Signal, "records", whole.Records)
 		}
-		e.exports.unwanted += x.Records
+		e.exports.unwanted += whole.Records
 	}
-	return nil
+	return failed, nil
+}
+
+// apply has the policy change the export, at the expense of the invocation under
+// way. The caller holds x.mu.
+func (x *exports) apply(e *telemetry.Export, id string, now time.Time) (failed bool) {
+	if id != x.invocation {
+		x.policy.Done(x.invocation)
+		x.invocation = id
+	}
+	x.failed = false
+	x.policy.Apply(e, id, now)
+	return x.failed
+}
+
+// count counts what was taken. The caller holds x.mu.
+func (x *exports) count(e *telemetry.Export) {
+	if x.records == nil {
+		x.records = map[telemetry.Signal]int{}
+	}
+	x.records[e.Signal] += e.Records
 }
 
 // hasRoom tells whether every lane that wants the signal has room. One whose
@@ -119,6 +161,13 @@ func (x *exports) counts() (taken map[telemetry.Signal]int, unwanted int, droppe
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return maps.Clone(x.records), x.unwanted, maps.Clone(x.dropped)
+}
+
+// policyCounts tells what the policy has done to exports.
+func (x *exports) policyCounts() map[string]int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.policy.Counts()
 }
 
 // collector is the local listeners that are open.

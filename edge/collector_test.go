@@ -35,7 +35,7 @@ func collecting(t *testing.T, env map[string]string) *edge {
 	}
 	res := &telemetry.Resource{ServiceName: "shop", FunctionName: "shop", EnvironmentID: newUUID(), Region: "eu-west-1"}
 	e.identify(res)
-	if err := errors.Join(e.openLanes(res)...); err != nil {
+	if err := errors.Join(append(e.openLanes(res), e.openPolicy()...)...); err != nil {
 		t.Fatal(err)
 	}
 	return e

@@ -44,6 +44,8 @@ type Config struct {
 	Strategy     flush.Strategy
 	MaxHold      time.Duration // of an invocation, after the runtime is done
 
+	Policy PolicyConfig // what may leave
+
 	Listen  []listenAt // local listeners
 	Forward string     // routes of vendors' agents
 

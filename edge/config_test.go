@@ -28,6 +28,10 @@ func defaults() Config {
 	return Config{
 		Destinations: []string{"s3://b"}, LogTypes: []string{"function", "platform"}, LogLevel: slog.LevelInfo,
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
+		Policy: PolicyConfig{
+			Redact: "default", Actions: "mask", Parse: true, RecordBytes: 1 << 20, AttributeBytes: 32 << 10, BodyBytes: 2 << 10,
+			Spans: 10_000, SpanBytes: 4 << 20, OnError: 2, SampleOneIn: 1, SampleBytes: 4 << 20,
+		},
 		Listen:      []listenAt{{name: "otlp"}, {name: "handoff"}},
 		SelfMetrics: true, SpoolDir: "/tmp/slipstream",
 		Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,

@@ -22,6 +22,8 @@ import (
 	"slipstream/edge/lambda"
 	"slipstream/edge/spool"
 	"slipstream/intake/telemetryapi"
+	"slipstream/process"
+	"slipstream/process/redact"
 	"slipstream/telemetry"
 )
 
@@ -49,18 +51,22 @@ type edge struct {
 	registration lambda.Registration
 	exports      exports
 	collector    collector
+	invocation   invocation
 
-	mu      sync.Mutex // guards what a request of the platform goes through
-	decoder telemetryapi.Decoder
-	frozen  bool // in a snapshot: the environment has no identity of its own yet
-	pacer   flush.Pacer
-	ending  flush.Ending
-	noRoom  bool // a request waits for memory
-	deaf    bool // there is no subscription: nothing will come, and nothing is waited for
-	over    bool // nothing is taken any more
-	late    bool // something came after that; told once
-	intake  intakeCount
-	now     time.Time // of the request that is being decoded
+	mu       sync.Mutex // guards what a request of the platform goes through
+	decoder  telemetryapi.Decoder
+	logs     *process.Logs
+	redactor *redact.Policy // nil: off
+	held     heldRecords
+	frozen   bool // in a snapshot: the environment has no identity of its own yet
+	pacer    flush.Pacer
+	ending   flush.Ending
+	noRoom   bool // a request waits for memory
+	deaf     bool // there is no subscription: nothing will come, and nothing is waited for
+	over     bool // nothing is taken any more
+	late     bool // something came after that; told once
+	intake   intakeCount
+	now      time.Time // of the request that is being decoded
 }
 
 // Run is the whole life of the extension: register, subscribe, then an event
@@ -86,6 +92,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	res := e.resource()
 	e.identify(res)
 	configErrors = append(configErrors, e.openLanes(res)...)
+	configErrors = append(configErrors, e.openPolicy()...)
 	if err := e.complain(ctx, configErrors); err != nil {
 		return err
 	}
@@ -108,6 +115,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	lanes.Go(func() { e.keepPace(running) })
 	lanes.Go(e.recover)
 	lanes.Go(stepBehind)
+	lanes.Go(func() { e.awaitHashKey(running) })
 	end, err := e.events(ctx)
 	e.finish(end)
 	stop()
@@ -189,7 +197,7 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
 	e.pool = &buffer.Pool{}
 	if e.config.SpoolDir != "" {
-		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20)
+		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20+e.config.heldBytes())
 	}
 	sealer := &buffer.Sealer{}
 	for i, raw := range e.config.Destinations {
@@ -335,15 +343,14 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	e.now = e.clock.now()
 	t := e.decoder.Decode(body, e.clock.stamp(e.now), e.record)
 	e.book(t)
-	for _, l := range e.lanes {
-		l.commit()
-	}
+	e.commit()
 	e.ending.Received(e.clock.now())
 	signal(e.arrived)
 	return true
 }
 
-// record puts one record into every lane that wants it. The caller holds e.mu.
+// record takes note of what the platform tells and hands the record to the
+// policy. The caller holds e.mu.
 func (e *edge) record(log *telemetry.Log) {
 	switch log.Type {
 	case "platform.report", "platform.initReport":
@@ -365,11 +372,7 @@ func (e *edge) record(log *telemetry.Log) {
 		signal(e.changed)
 		slog.Error("the platform dropped records before we could take them", "records", n)
 	}
-	for _, l := range e.lanes {
-		if l.wants(log.Type) {
-			l.append(log, e.now)
-		}
-	}
+	e.logs.Take(log, e.now)
 }
 
 // restored gives an environment that comes from a snapshot an identity of its
@@ -442,7 +445,9 @@ func (e *edge) finish(end end) {
 	e.over = true
 	e.now = e.clock.now()
 	e.book(e.decoder.Flush(e.clock.stamp(e.now), e.record))
+	e.logs.Finish(e.now)
 	e.speak(e.now)
+	e.commit()
 	sendUntil := e.ending.SendUntil()
 	e.mu.Unlock()
 

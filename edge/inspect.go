@@ -55,7 +55,8 @@ func Inspect(ctx context.Context, environment map[string]string, resolve bool) I
 	in := Inspection{Settings: c.shown(environment), Problems: warnings(&c, environment)}
 	lanes, more := c.lanes()
 	in.Lanes = lanes
-	for _, err := range append(errs, more...) {
+	_, unusable := c.operators()
+	for _, err := range slices.Concat(errs, more, unusable) {
 		in.Problems = append(in.Problems, Problem{true, err.Error()})
 	}
 	for _, l := range localListeners {

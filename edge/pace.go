@@ -11,6 +11,7 @@ import (
 
 // invoked takes note of an invocation and returns when next may be called.
 func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
+	e.invocation.begin(event.RequestID)
 	answering := false
 	for _, l := range e.lanes {
 		l.invoked(now)
@@ -19,6 +20,7 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.mu.Lock()
 	e.restored(now)
 	e.ending.Invoked(event.RequestID)
+	e.logs.Invoked(now)
 	e.pacer.Invoked(now, event.RequestID, e.clock.place(now, event.Deadline), answering && !e.noRoom && !e.deaf)
 	e.mu.Unlock()
 	next := e.decide(e.clock.now()).Next
@@ -41,10 +43,18 @@ func (e *edge) keepPace(ctx context.Context) {
 		if d.Next {
 			signal(e.release)
 		}
-		if !e.awaitChange(ctx, d.At) {
+		if !e.awaitChange(ctx, earlier(d.At, e.tick(e.clock.now()))) {
 			return
 		}
 	}
+}
+
+// earlier is the first of two times; zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // decide asks the pacer and does to the lanes what it says. What is left to wait

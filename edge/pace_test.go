@@ -8,6 +8,7 @@ import (
 
 	"slipstream/edge/flush"
 	"slipstream/edge/lambda"
+	"slipstream/process"
 )
 
 // holding is an edge with one lane that holds every invocation up to a second.
@@ -20,6 +21,7 @@ func holding(t *testing.T, to *scripted) *edge {
 		pacer: flush.NewPacer(flush.Pace{Strategy: flush.End, Hold: time.Second}),
 	}
 	l.changed = e.changed
+	e.logs = process.NewLogs(process.LogPolicy{}, e.emit)
 	return e
 }
 

@@ -51,6 +51,9 @@ func (e *edge) recover() {
 // that it would have had, and to memory where the spool takes no more: left
 // where it is, it would be lost with the environment, and nobody would know.
 func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
+	if left.Lane == buffer.LaneHash(heldLane) {
+		return e.adoptHeld(left)
+	}
 	var l *lane
 	for _, other := range e.lanes {
 		if other.hash == left.Lane {

@@ -29,7 +29,8 @@ const (
 var lists = []string{"SLIPSTREAM_DESTINATIONS", "SLIPSTREAM_LOG_TYPES", "SLIPSTREAM_LISTEN", "SLIPSTREAM_FORWARD"}
 
 // secretVariables have values that no message may hold.
-var secretVariables = []string{"ED_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+var secretVariables = []string{"SLIPSTREAM_REDACT_HASH_KEY", "ED_ENDPOINT", "AWS_ACCESS_KEY_ID",
+	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 	"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"}
 
 // hiddenText stands for a value that is not shown.

@@ -84,6 +84,81 @@ var variables = []variable{
 	{"SLIPSTREAM_FORWARD", "", "Requests of vendors' agents that are taken on the port of `otlp`, answered at once " +
 		"and sent later, unread: `/path=https://collector.{region}.example.com`, separated by commas. `{region}` is " +
 		"the function's.", textVar(func(c *Config) *string { return &c.Forward })},
+	{"SLIPSTREAM_REDACT", "default", "What is found and masked by its form before anything is buffered: names of " +
+		"[detectors](#redaction), `default`, `all` or `none`; `+name` adds one, `-name` takes one out. Values of " +
+		"secret keys are " +
+		"masked besides. `off` is no redaction at all.", textVar(func(c *Config) *string { return &c.Policy.Redact })},
+	{"SLIPSTREAM_REDACT_ACTION", "mask", "What becomes of what is found: `mask` (`****`), `remove`, or `hash`, the " +
+		"same for " +
+		"the same value. For one detector, or for keys, `email=hash,key=remove`.",
+		textVar(func(c *Config) *string { return &c.Policy.Actions })},
+	{"SLIPSTREAM_REDACT_HASH_KEY", "", "The key of `hash`, at least 16 bytes, by reference: " +
+		"`${secretsmanager:name#key}`. " +
+		"Until it is there, and without one, `hash` masks.",
+		textVar(func(c *Config) *string { return &c.Policy.HashKey })},
+	{"SLIPSTREAM_REDACT_KEYS", "", "Further keys whose values are secret, by RE2's patterns, whatever the case: " +
+		"separated by " +
+		"commas, or a JSON list.", textVar(func(c *Config) *string { return &c.Policy.Keys })},
+	{"SLIPSTREAM_REDACT_ALLOW_KEYS", "", "Keys whose values are no secrets, in the same form.",
+		textVar(func(c *Config) *string { return &c.Policy.Allow })},
+	{"SLIPSTREAM_REDACT_DOMAINS", "", "Further hosts of whose calls neither body nor headers are kept, in the same " +
+		"form. " +
+		"Those of Secrets Manager, Systems Manager, KMS and STS never are.",
+		textVar(func(c *Config) *string { return &c.Policy.Domains })},
+	{"SLIPSTREAM_REDACT_RULES", "", "Your own rules, a JSON list: `[{\"name\":\"order\",\"pattern\":\"ord-\\\\d+\"," +
+		"\"action\":\"mask\",\"replacement\":\"ord-***\",\"keys\":\"note\"}]`; all but `pattern` may be left out.",
+		textVar(func(c *Config) *string { return &c.Policy.Rules })},
+	{"SLIPSTREAM_PARSE", "true", "`true` finds each record's level, message and fields, as loggers and runtimes " +
+		"write them.",
+		boolVar(func(c *Config) *bool { return &c.Policy.Parse })},
+	{"SLIPSTREAM_LIMIT_RECORD_BYTES", "1048576", "The most that is kept of one log record, 1024 to 16777216; the " +
+		"rest is cut, " +
+		"marked and counted.", numberVar(1<<10, 16<<20, false, func(c *Config) *int { return &c.Policy.RecordBytes })},
+	{"SLIPSTREAM_LIMIT_ATTRIBUTE_BYTES", "32768", "The most that is kept of one attribute of a span or log record " +
+		"that the " +
+		"function exports, 64 to 16777216; 0 for all.",
+		numberVar(64, 16<<20, true, func(c *Config) *int { return &c.Policy.AttributeBytes })},
+	{"SLIPSTREAM_LIMIT_BODY_BYTES", "2048", "The most that is kept of a captured body, header or query, 64 to " +
+		"16777216; 0 for " +
+		"all. LUMIGO_MAX_ENTRY_SIZE is understood.",
+		numberVar(64, 16<<20, true, func(c *Config) *int { return &c.Policy.BodyBytes })},
+	{"SLIPSTREAM_LIMIT_SPANS", "10000", "Spans of one invocation, 1 to 1000000; 0 for all. In the last quarter of " +
+		"it spans " +
+		"lose what was captured; beyond it ordinary ones are dropped. LUMIGO_MAX_NUMBER_OF_SPANS is understood.",
+		numberVar(1, 1_000_000, true, func(c *Config) *int { return &c.Policy.Spans })},
+	{"SLIPSTREAM_LIMIT_SPAN_BYTES", "4194304", "Bytes of one invocation's spans, 1024 to 1073741824; 0 for all. " +
+		"LUMIGO_MAX_SIZE_FOR_REQUEST is understood.",
+		numberVar(1<<10, 1<<30, true, func(c *Config) *int { return &c.Policy.SpanBytes })},
+	{"SLIPSTREAM_LIMIT_ON_ERROR", "2", "How many times as much is kept of what failed, and of the function's own " +
+		"span, 1 to 100.",
+		setOnError},
+	{"SLIPSTREAM_FILTER", "", "Which records are dropped, a JSON list of rules of which the first that fits decides: " +
+		"`[{\"drop\":{\"type\":\"start/end/report\"}},{\"keep\":{\"level\":\">=warn\"}}," +
+		"{\"drop\":{\"message\":\"~^GET /health\"}}," +
+		"{\"drop\":{\"field\":\"path\",\"equals\":\"/health\"}}]`.",
+		textVar(func(c *Config) *string { return &c.Policy.Filter })},
+	{"SLIPSTREAM_RATE_LIMITS", "", "How many records go on, a JSON list: " +
+		"`[{\"limit\":{\"level\":\"debug\"},\"records\":100," +
+		"\"every\":\"1s\",\"burst\":200,\"per\":\"message\"}]`; `per` is `message`, `request` or a field. A record of type " +
+		"`slipstream.cut` says how many were cut.", textVar(func(c *Config) *string { return &c.Policy.RateLimits })},
+	{"SLIPSTREAM_REPEATS_MS", "0", "For how long equal lines of an invocation are counted instead of repeated, 100 " +
+		"to 600000; 0 " +
+		"is off.", offOrMillis(100, 600_000, func(c *Config) *time.Duration { return &c.Policy.Repeats })},
+	{"SLIPSTREAM_SAMPLE", "1", "Keeps one in so many invocations with every record, 1 to 1000000, and each that " +
+		"failed or was " +
+		"slow; `0` those alone. Records wait until their invocation's end is known.",
+		numberVar(0, 1_000_000, true, func(c *Config) *int { return &c.Policy.SampleOneIn })},
+	{"SLIPSTREAM_SAMPLE_SLOW_MS", "0", "From which duration on an invocation is kept, 1 to 900000; 0 is off.",
+		offOrMillis(1, 900_000, func(c *Config) *time.Duration { return &c.Policy.SampleSlow })},
+	{"SLIPSTREAM_SAMPLE_PLATFORM", "false", "`true` drops the platform's events with their invocation.",
+		boolVar(func(c *Config) *bool { return &c.Policy.SamplePlatform })},
+	{"SLIPSTREAM_SAMPLE_BYTES", "4194304", "How much may wait, 65536 to 268435456. What is more is kept.",
+		numberVar(64<<10, 256<<20, false, func(c *Config) *int { return &c.Policy.SampleBytes })},
+	{"LUMIGO_SECRET_MASKING_REGEX, LUMIGO_BLACKLIST_REGEX", "", "Lumigo's variables for secret keys are " +
+		"understood, also the " +
+		"ones for single parts (`…_HTTP_REQUEST_HEADERS`), LUMIGO_SECRET_MASKING_EXACT_PATH, " +
+		"LUMIGO_WHITELIST_KEYS_REGEXES and LUMIGO_DOMAINS_SCRUBBER.", nil},
+	{"LUMIGO_MAX_ENTRY_SIZE, LUMIGO_MAX_SIZE_FOR_REQUEST", "", "Lumigo's limits, and the same with `_ON_ERROR`.", nil},
 	{"SLIPSTREAM_SPOOL_DIR", "/tmp/slipstream", "The folder for what is not delivered yet: it outlives the extension's " +
 		"process, not the environment. `none` keeps everything in memory.", setSpoolDir},
 	{"SLIPSTREAM_SPOOL_BYTES", "0", "The most that undelivered batches may take on the disk, 1048576 to 10737418240. 0 " +
@@ -250,6 +325,29 @@ func durationVar(low, high time.Duration, field func(*Config) *time.Duration) fu
 		}
 		*field(c) = d
 		return nil
+	}
+}
+
+func setOnError(c *Config, text string) error {
+	factor, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return errors.New("not a number")
+	}
+	if !(factor >= 1 && factor <= 100) {
+		return errors.New("out of range 1 to 100")
+	}
+	c.Policy.OnError = factor
+	return nil
+}
+
+// offOrMillis takes milliseconds, and 0 for off.
+func offOrMillis(low, high int, field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		if text == "0" {
+			*field(c) = 0
+			return nil
+		}
+		return millisVar(low, high, field)(c, text)
 	}
 }
 

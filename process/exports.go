@@ -9,6 +9,7 @@ import (
 
 	"slipstream/process/captured"
 	"slipstream/process/limit"
+	"slipstream/process/match"
 	"slipstream/process/redact"
 	"slipstream/telemetry"
 	"slipstream/wire"
@@ -33,19 +34,11 @@ type Redactor interface {
 type Filter interface{ Keep(r Record) bool }
 
 // Record is a log record, a span or a data point that a Filter is asked about.
-// Each answer is looked up when it is asked for, and borrowed.
-type Record interface {
-	Signal() telemetry.Signal
-	// Level is a log's severity; LevelError for a span that failed.
-	Level() telemetry.Level
-	// Name is a span's, a metric's, or a log's event.
-	Name() []byte
-	// Body is a log's text, nil if that is none.
-	Body() []byte
-	// Attribute is the text of an attribute or of a member of a log's body; numbers
-	// and booleans as text; nil for none.
-	Attribute(key string) []byte
-}
+// Each answer is looked up when it is asked for, and borrowed. Its level is
+// LevelError for a span that failed; its name is a span's, a metric's, or a log's
+// event; its body is a log's text, nil if that is none. Attributes are members of
+// a log's body too, numbers and booleans as text.
+type Record = match.Exported
 
 // Policy is what an Exports applies. The zero value changes nothing.
 type Policy struct {
@@ -151,6 +144,12 @@ func NewExports(p Policy) *Exports {
 	x.onSpan = x.look
 	x.edit.Record, x.edit.Text, x.edit.Value = x.record, x.text, x.value
 	return x
+}
+
+// Redact takes other Redactors from now on; see Policy.
+func (x *Exports) Redact(by Redactor, parts map[captured.Part]Redactor) {
+	x.policy.Redactor, x.policy.Parts = by, parts
+	clear(x.keys)
 }
 
 // Apply changes e to what may leave. Its body must be one that wire.CheckExport

@@ -118,6 +118,9 @@ func kept(b []byte) []byte {
 	return b[:0]
 }
 
+// Redact takes another Redactor from now on.
+func (l *Logs) Redact(by Redactor) { l.policy.Redactor = by }
+
 // Deadline is when Tick is due, zero for never.
 func (l *Logs) Deadline() time.Time {
 	var first time.Time

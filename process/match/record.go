@@ -16,9 +16,9 @@ const maxKept = 64 << 10
 type Record struct {
 	log    *telemetry.Log
 	export Exported // nil: a log
-	text   []byte // nil: not read yet
-	buffer []byte // of text, if that had escapes
-	field  []byte // of a field's string, if that had escapes
+	text   []byte   // nil: not read yet
+	buffer []byte   // of text, if that had escapes
+	field  []byte   // of a field's string, if that had escapes
 }
 
 // Reset makes it another record's.
@@ -137,7 +137,9 @@ func (r *Record) plain(value []byte) []byte {
 }
 
 // isText tells whether a value is a string.
-func (r *Record) isText(value []byte) bool { return r.export != nil || len(value) > 0 && value[0] == '"' }
+func (r *Record) isText(value []byte) bool {
+	return r.export != nil || len(value) > 0 && value[0] == '"'
+}
 
 // text unescapes a JSON string into buffer, if it has escapes.
 func text(value []byte, buffer *[]byte) []byte {

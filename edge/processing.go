@@ -1,0 +1,201 @@
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"slipstream/edge/buffer"
+	"slipstream/process"
+	"slipstream/process/captured"
+	"slipstream/process/filter"
+	"slipstream/process/frame"
+	"slipstream/process/redact"
+	"slipstream/process/sample"
+	"slipstream/telemetry"
+)
+
+// openPolicy makes the policy for the platform's records and the one for exports.
+// Each error is a part of it that could not be used as it is written.
+func (e *edge) openPolicy() []error {
+	o, errs := e.config.operators()
+	e.held = heldRecords{pool: e.pool, lane: buffer.LaneHash(heldLane), environment: newUUID()}
+	logs := process.LogPolicy{
+		Record: e.config.Policy.RecordBytes, Parse: e.config.Policy.Parse, Filter: o.records, Limiter: o.limiter,
+		Repeats: e.config.Policy.Repeats, Sample: e.config.sampling(), Held: &e.held,
+	}
+	exports := process.Policy{Limits: o.limits}
+	if o.redactor != nil {
+		logs.Redactor, exports.Redactor = o.redactor, o.redactor
+		exports.Parts = parts(o.redactor)
+	}
+	if o.exported != nil || logs.Sample != nil {
+		exports.Filter = &exportFilter{rules: o.exported, failed: &e.exports.failed}
+	}
+	e.logs, e.exports.policy, e.redactor = process.NewLogs(logs, e.emit), process.NewExports(exports), o.redactor
+	return errs
+}
+
+// parts gives Lumigo's policies for the parts of a captured call, where they are
+// stricter than the whole one.
+func parts(whole *redact.Policy) map[captured.Part]process.Redactor {
+	found := map[captured.Part]process.Redactor{}
+	for part, name := range map[captured.Part]redact.Part{
+		captured.RequestHeader: redact.HTTPRequestHeaders, captured.ResponseHeader: redact.HTTPResponseHeaders,
+		captured.RequestBody: redact.HTTPRequestBodies, captured.ResponseBody: redact.HTTPResponseBodies,
+		captured.Query: redact.HTTPQueryParams, captured.URL: redact.HTTPQueryParams,
+	} {
+		if own := whole.Part(name); own != whole {
+			found[part] = own
+		}
+	}
+	return found
+}
+
+// awaitHashKey puts the policy that can hash in the place of the one that masks,
+// as soon as AWS has told the key.
+func (e *edge) awaitHashKey(ctx context.Context) {
+	policy := e.config.lateHashKey(ctx)
+	if policy == nil {
+		return
+	}
+	e.mu.Lock()
+	e.logs.Redact(policy)
+	e.redactor = policy
+	e.mu.Unlock()
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
+	e.exports.policy.Redact(policy, parts(policy))
+}
+
+// exportFilter applies the user's rules to records of exports, and notes which
+// export tells of a failure.
+type exportFilter struct {
+	rules  *filter.Filter // nil: none
+	failed *bool
+}
+
+func (f *exportFilter) Keep(r process.Record) bool {
+	if r.Level() >= telemetry.LevelError {
+		*f.failed = true
+	}
+	return f.rules == nil || f.rules.KeepExported(r)
+}
+
+// emit puts a record that has been processed into every lane that wants it. The
+// caller holds e.mu.
+func (e *edge) emit(log *telemetry.Log) {
+	for _, l := range e.lanes {
+		if l.wants(log.Type) {
+			l.append(log, e.now)
+		}
+	}
+}
+
+// commit makes everything that was taken survive the process. The caller holds
+// e.mu.
+func (e *edge) commit() {
+	for _, l := range e.lanes {
+		l.commit()
+	}
+	e.held.commit()
+}
+
+// tick does what the policy has waited for, and tells when to look again.
+func (e *edge) tick(now time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return time.Time{}
+	}
+	if at := e.logs.Deadline(); at.IsZero() || now.Before(at) {
+		return at
+	}
+	e.now = now
+	e.logs.Tick(now)
+	e.commit()
+	return e.logs.Deadline()
+}
+
+// heldLane is what the held records are called in the arena.
+const heldLane = "held for sampling"
+
+// heldRecords keeps the records of invocations that are not decided yet in memory that
+// survives the process, a chunk an invocation.
+type heldRecords struct {
+	pool        *buffer.Pool
+	lane        uint64
+	environment string
+	sequence    uint64
+	open        []*heldRun
+}
+
+// heldRun is one invocation's chunk.
+type heldRun struct {
+	*buffer.Chunk
+	in *heldRecords
+}
+
+// Open begins an invocation.
+func (h *heldRecords) Open(now time.Time) sample.Run {
+	h.sequence++
+	r := &heldRun{in: h, Chunk: h.pool.Open(
+		buffer.Name{Lane: h.lane, Environment: h.environment, Sequence: h.sequence}, now)}
+	r.Limit = heldPage
+	h.open = append(h.open, r)
+	return r
+}
+
+// heldPage is how large a chunk is expected to become: most are small, and many
+// are held at once.
+const heldPage = 4 << 10
+
+// Release gives the invocation's memory back.
+func (r *heldRun) Release() {
+	r.in.open = slices.DeleteFunc(r.in.open, func(other *heldRun) bool { return other == r })
+	r.Chunk.Release()
+}
+
+func (h *heldRecords) commit() {
+	for _, r := range h.open {
+		r.Commit()
+	}
+}
+
+// adoptHeld takes the records of an invocation whose end a process that died did
+// not see: all of them are kept. They go out under the new process's name.
+func (e *edge) adoptHeld(left *buffer.Leftover) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now = e.clock.now()
+	records, log := 0, telemetry.Log{}
+	var problem error
+	left.Chunk.Pages(func(frames []byte) {
+		for len(frames) > 0 && problem == nil {
+			if frames, problem = frame.Decode(frames, &log); problem == nil {
+				e.emit(&log)
+				records++
+			}
+		}
+	})
+	e.commit()
+	if problem != nil {
+		slog.Error("records dropped: what an earlier process held cannot be read", "records", left.Records-records,
+			"error", problem)
+	}
+	return nil
+}
+
+// invocation is the one under way, for those who have not the lock to ask.
+type invocation struct{ id atomic.Pointer[string] }
+
+func (i *invocation) begin(id string) { i.id.Store(&id) }
+
+func (i *invocation) current() string {
+	if id := i.id.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
