@@ -62,13 +62,12 @@ func readTimed(text []byte, i int) front {
 	if end == i || at == end || at == len(text) {
 		return front{}
 	}
-	tabbed := text[end] == '\\'
 	if text[at] == '{' {
 		return front{runtime: true, end: at}
 	}
 	behind := skipID(text, at)
 	named := behind > at
-	tabbed = tabbed && named && behind < len(text) && text[behind] == '\\'
+	tabbed := named && behind < len(text) && text[behind] == '\\'
 	if named {
 		at = skipEscapedSpace(text, behind)
 	}

@@ -104,6 +104,7 @@ func TestLines(t *testing.T) {
 		{node + "\tINFO\t{\"level\":\"error\",\"message\":\"in\",\"n\":1}", said{17, `"in"`, `n=1`}},
 		{node + "\tWARN\t{\"n\":1}", said{13, ``, `n=1`}},
 		{node + "\tWARN\t{ no object }", said{13, `"{ no object }\n"`, ``}},
+		{node + "\tWARN\t{\"level\":\"fatal\", broken", said{13, `"{\"level\":\"fatal\", broken\n"`, ``}},
 		{"[WARNING]\t" + when + "\t" + id + "\tlow stock", said{13, `"low stock\n"`, ``}},
 		{"[INFO]\t" + when + "\t\tin Init", said{9, `"in Init\n"`, ``}},
 		{"[ERROR] ValueError: boom\r\nTraceback (most recent call last):", said{17, ``, ``}},
