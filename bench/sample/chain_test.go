@@ -90,10 +90,7 @@ func TestEveryRecordIsAccountedFor(t *testing.T) {
 		}
 		x.repeats.Finish(w.logs[len(w.logs)-1].Time)
 		x.sampler.Finish()
-		var parts []int // what became of the records
-		for _, n := range x.limiter.Cut() {
-			parts = append(parts, n)
-		}
+		parts := x.limiter.Cut() // what became of the records
 		for _, c := range x.filter.Counts() {
 			if c.Drops {
 				parts = append(parts, c.Records)

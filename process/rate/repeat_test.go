@@ -108,15 +108,15 @@ func TestRepetitionsAreExact(t *testing.T) {
 	for range 100 {
 		in, through, told := 0, 0, 0
 		r := NewRepeats([]time.Duration{time.Second, time.Hour}[random.IntN(2)], func(l *telemetry.Log) {
-			for _, f := range l.Fields {
-				n := 0
-				if _, err := fmt.Sscan(string(f.Value), &n); err != nil {
-					t.Fatal(err)
-				}
-				told += n
+			if len(l.Fields) == 0 {
+				through++
 				return
 			}
-			through++
+			n := 0
+			if _, err := fmt.Sscan(string(l.Fields[0].Value), &n); err != nil {
+				t.Fatal(err)
+			}
+			told += n
 		})
 		now, lines, invocations := epoch, 1+random.IntN(3), 1+random.IntN(2*maxStreams)
 		for range 1000 {
