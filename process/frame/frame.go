@@ -108,7 +108,7 @@ func Decode(b []byte, l *telemetry.Log) (rest []byte, err error) {
 		message = r.part()
 	}
 	fields := r.fields(l.Fields, flags&hasFields != 0)
-	if r.bad || len(r.b) > 0 || nanoseconds >= uint64(time.Second) || count > math.MaxUint32 ||
+	if r.bad || len(r.b) > 0 || count > math.MaxUint32 ||
 		flags&^(hasMessage|hasFields) != 0 {
 		return b, ErrBroken
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func log() *telemetry.Log {
-	return &telemetry.Log{Type: "function", Level: telemetry.LevelWarn, Body: []byte(`{}`),
+	return &telemetry.Log{Type: "function", Level: telemetry.LevelWarn + 3, Body: []byte(`{}`),
 		Message: []byte(`"no \"stock\" left\n"`), Fields: []telemetry.Field{
 			{Key: []byte("path"), Value: []byte(`"/health"`)}, {Key: []byte("status"), Value: []byte("503")},
 			{Key: []byte("http.verb"), Value: []byte(`"G\u0045T"`)}, {Key: []byte("ok"), Value: []byte("false")},
@@ -43,7 +43,9 @@ func TestConditions(t *testing.T) {
 		{`{"field":"http.verb","matches":"^G.T$"}`, "f"},
 		{`{"field":"status","equals":503}`, "f"}, {`{"field":"status","equals":"503"}`, ""},
 		{`{"field":"status","equals":5.03e2}`, "f"}, {`{"field":"status","atLeast":500,"below":600}`, "f"},
-		{`{"field":"status","above":503}`, ""}, {`{"field":"status","atMost":503}`, "f"}, {`{"field":"path","above":0}`, ""},
+		{`{"field":"status","above":503}`, ""}, {`{"field":"status","atLeast":503}`, "f"},
+		{`{"field":"status","below":503}`, ""},
+		{`{"field":"status","atMost":503}`, "f"}, {`{"field":"path","above":0}`, ""},
 		{`{"field":"status","matches":"^5"}`, "f"}, {`{"field":"status","equals":"timeout"}`, "r"},
 		{`{"field":"metrics.durationMs","above":3000}`, "r"},
 		{`{"field":"user.id.n","equals":7}`, "f"}, {`{"field":"user.id.n.x","exists":true}`, ""},

@@ -62,13 +62,12 @@ func readTimed(text []byte, i int) front {
 	if end == i || at == end || at == len(text) {
 		return front{}
 	}
-	tabbed := text[end] == '\\'
 	if text[at] == '{' {
 		return front{runtime: true, end: at}
 	}
 	behind := skipID(text, at)
 	named := behind > at
-	tabbed = tabbed && named && behind < len(text) && text[behind] == '\\'
+	tabbed := named && behind < len(text) && text[behind] == '\\'
 	if named {
 		at = skipEscapedSpace(text, behind)
 	}
@@ -78,11 +77,40 @@ func readTimed(text []byte, i int) front {
 	if text[at] == '[' {
 		return readBracket(text, at)
 	}
-	f := readWord(text, at)
-	if tabbed && f.level != 0 && f.end > 0 && bytes.HasPrefix(text[f.end:], []byte(`\t`)) {
-		f.runtime, f.end = true, f.end+2
+	if size := bytes.Index(text[at:], []byte(`\t`)); tabbed && size > 0 {
+		if level := levelRuntime(text[at : at+size]); level != 0 {
+			return front{level: level, runtime: true, end: at + size + 2}
+		}
 	}
-	return f
+	return readWord(text, at)
+}
+
+// levelRuntime is the level that a runtime puts between tabs: Node's in capitals,
+// .NET's as its console logger shortens them.
+func levelRuntime(word []byte) telemetry.Level {
+	switch string(word) {
+	case "trce":
+		return telemetry.LevelTrace
+	case "dbug":
+		return telemetry.LevelDebug
+	case "fail":
+		return telemetry.LevelError
+	}
+	return levelPlain(word)
+}
+
+// readRuby reads what Ruby's Logger puts before a line: "W, [2026-10-01T09:00:00.33 #8]  WARN -- : ".
+func readRuby(text []byte, i int) front {
+	bracket := bytes.IndexByte(text[i:min(len(text), i+60)], ']')
+	if bracket < 0 || !bytes.HasPrefix(text[i+1:], []byte(", [")) || skipTime(text, i+4) == i+4 {
+		return front{}
+	}
+	at := skipEscapedSpace(text, i+bracket+1)
+	end := at
+	for end < len(text) && text[end] >= 'A' && text[end] <= 'Z' {
+		end++
+	}
+	return front{level: levelPlain(text[at:end])}
 }
 
 // readBracket reads "[LEVEL] …", and behind it what Python's runtime puts there.
@@ -132,16 +160,18 @@ func readWord(text []byte, i int) front {
 	if end < len(text) && (text[end] == '=' || text[end] == '.' || text[end] == '_') {
 		return front{level: logfmtLevel(text[i:])}
 	}
-	if level := levelPlain(word); level != 0 {
-		switch {
-		case isUpper(word) && (end == len(text) || bytes.IndexByte([]byte(` \:|-]`), text[end]) >= 0),
-			isLower(word) && bytes.HasPrefix(text[end:], []byte(": ")):
-			return front{level: level, end: end}
+	if len(word) == 1 {
+		return readRuby(text, i)
+	}
+	upper := isUpper(word) && (end == len(text) || bytes.IndexByte([]byte(` \:|-]`), text[end]) >= 0)
+	if upper || isLower(word) && bytes.HasPrefix(text[end:], []byte(": ")) {
+		if level := levelPlain(word); level != 0 {
+			return front{level: level}
 		}
 	}
-	for i := range failures {
-		if bytes.HasPrefix(text[end-len(word):], []byte(failures[i].text)) {
-			return front{level: failures[i].level}
+	for k := range failures {
+		if f := &failures[k]; bytes.HasPrefix(text[i:], []byte(f.text)) {
+			return front{level: f.level}
 		}
 	}
 	return front{}

@@ -46,8 +46,7 @@ type written struct {
 type rule struct {
 	number int
 	about  *match.Condition // nil: any record
-	exempt bool             // it could not be read: what it is about is not limited
-	every  time.Duration    // between two records
+	every  time.Duration    // between two records; 0 in one that could not be read: it limits nothing
 	burst  time.Duration    // by which records may be ahead of that
 	per    string
 	field  match.Name // of per, if it is one
@@ -110,7 +109,7 @@ func NewLimiter(text string, window time.Duration) (*Limiter, []error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read rate limit %d, %s: %w; until then what gets to it is not limited",
 				i+1, raw, err))
-			r = &rule{exempt: true}
+			r = &rule{}
 		}
 		r.number = i + 1
 		r.others = &bucket{rule: r, key: "(others)"}
@@ -156,9 +155,6 @@ func (l *Limiter) Allow(log *telemetry.Log, now time.Time) bool {
 	for _, r := range l.rules {
 		if r.about != nil && !r.about.Holds(&l.record) {
 			continue
-		}
-		if r.exempt {
-			return true
 		}
 		b := l.bucket(r, log, now)
 		full := b.full

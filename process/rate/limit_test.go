@@ -35,9 +35,11 @@ func line(id, text string) *telemetry.Log {
 	return &telemetry.Log{Time: epoch, Type: "function", RequestID: id, Body: body}
 }
 
-func limiter(t *testing.T, rules string) *Limiter {
+func limiter(t *testing.T, rules string) *Limiter { return windowed(t, rules, 10*time.Second) }
+
+func windowed(t *testing.T, rules string, window time.Duration) *Limiter {
 	t.Helper()
-	l, errs := NewLimiter(rules, 10*time.Second)
+	l, errs := NewLimiter(rules, window)
 	if errs != nil {
 		t.Fatal(errs)
 	}
@@ -188,7 +190,8 @@ func TestCutsAreExact(t *testing.T) {
 	r := newRandom(t)
 	for range 100 {
 		burst, records := 1+r.IntN(5), 1+r.IntN(50)
-		l := limiter(t, fmt.Sprintf(`[{"limit":{},"records":%d,"burst":%d,"per":"request"}]`, records, burst))
+		rules := fmt.Sprintf(`[{"limit":{},"records":%d,"burst":%d,"per":"request"}]`, records, burst)
+		l := windowed(t, rules, time.Duration(1+r.IntN(1000))*time.Millisecond)
 		now, passed, told := epoch, map[string]int{}, 0
 		emit := func(log *telemetry.Log) { told += read(t, log).Records }
 		const in = 500

@@ -39,11 +39,12 @@ func TestRepeats(t *testing.T) {
 	add(line("b", "x"), 18)
 	add(line("", "in Init"), 18)
 	add(line("", "in Init"), 18)
+	add(&telemetry.Log{Type: "extension", RequestID: "b", Body: []byte(`"x"`)}, 18)
 	add(&telemetry.Log{Type: "platform.initReport", Body: []byte(`{}`)}, 18)
 	r.Finish(epoch)
 	want := []string{`a "x"`, `b "x"`, `a {"message":"repeated 2 times: x","repeated":2}`, `a "y"`, `a "x"`,
 		`b {"message":"repeated 1 times: x","repeated":1}`, `b {"message":"repeated 1 times: x","repeated":1}`, `b {}`,
-		`b "x"`, `"in Init"`, `{}`, `{"message":"repeated 1 times: in Init","repeated":1}`}
+		`b "x"`, `"in Init"`, `b "x"`, `{}`, `{"message":"repeated 1 times: in Init","repeated":1}`}
 	if diff := cmp.Diff(want, s.lines); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -106,16 +107,16 @@ func TestRepetitionsAreExact(t *testing.T) {
 	random := newRandom(t)
 	for range 100 {
 		in, through, told := 0, 0, 0
-		r := NewRepeats(time.Second, func(l *telemetry.Log) {
-			for _, f := range l.Fields {
-				n := 0
-				if _, err := fmt.Sscan(string(f.Value), &n); err != nil {
-					t.Fatal(err)
-				}
-				told += n
+		r := NewRepeats([]time.Duration{time.Second, time.Hour}[random.IntN(2)], func(l *telemetry.Log) {
+			if len(l.Fields) == 0 {
+				through++
 				return
 			}
-			through++
+			n := 0
+			if _, err := fmt.Sscan(string(l.Fields[0].Value), &n); err != nil {
+				t.Fatal(err)
+			}
+			told += n
 		})
 		now, lines, invocations := epoch, 1+random.IntN(3), 1+random.IntN(2*maxStreams)
 		for range 1000 {

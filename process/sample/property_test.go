@@ -15,13 +15,12 @@ var seed = flag.Uint64("seed", 0, "of the random invocations; 0 takes the clock"
 // world is a random telling of invocations, and what came out of it.
 type world struct {
 	*rand.Rand
-	s        *Sampler
-	config   Config
-	now      time.Time
-	in, out  map[string][]int // records by invocation, numbered
-	bad      map[string]bool  // its error was told before its end
-	emitted  int
-	lastBody []byte
+	s       *Sampler
+	config  Config
+	now     time.Time
+	in, out map[string][]int // records by invocation, numbered
+	bad     map[string]bool  // its error was told before its end
+	emitted int
 }
 
 func (w *world) add(id string, l telemetry.Log) {

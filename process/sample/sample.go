@@ -266,9 +266,6 @@ func (s *Sampler) forget() {
 	if i.state == undecided {
 		s.keep(i, overflow)
 	}
-	if s.last == i {
-		s.last = nil
-	}
 	s.past[s.next] = past{hashOf(i.id), i.state, i.reason}
 	s.next = (s.next + 1) % pastInvocations
 	delete(s.known, i.id)

@@ -163,6 +163,12 @@ func TestAdjustedCount(t *testing.T) {
 	if diff := cmp.Diff([]string{chosen + " 1", chosen + " !2"}, s.out); diff != "" {
 		t.Errorf("a failed one (-want +got):\n%s", diff)
 	}
+	s = newTale(Config{OneIn: 10, SamplePlatform: true}, nil)
+	s.play(chosen + " 1")
+	s.play("finish")
+	if diff := cmp.Diff([]string{chosen + " 1"}, s.out); diff != "" {
+		t.Errorf("one that is kept in doubt (-want +got):\n%s", diff)
+	}
 }
 
 // The choice is the same everywhere and for ever, and one in N.
