@@ -73,11 +73,13 @@ func (c *Config) redaction(hashKey []byte, late bool) (*redact.Policy, []error) 
 		add(list.name, err)
 		*list.into = append(*list.into, items...)
 	}
-	rules, more := redact.ParseRules(p.Rules)
+	var more []error
+	if p.Rules != "" {
+		settings.Rules, more = redact.ParseRules(p.Rules)
+	}
 	for _, err := range more {
 		add("SLIPSTREAM_REDACT_RULES", err)
 	}
-	settings.Rules = rules
 	if settings.HashKey = hashKey; late {
 		maskInstead(&settings)
 	}

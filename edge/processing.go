@@ -130,6 +130,7 @@ type heldRecords struct {
 	environment string
 	sequence    uint64
 	open        []*heldRun
+	decided     []*heldRun // whose memory is given back once the lanes have what is kept of them
 }
 
 // heldRun is one invocation's chunk.
@@ -152,16 +153,22 @@ func (h *heldRecords) Open(now time.Time) sample.Run {
 // are held at once.
 const heldPage = 4 << 10
 
-// Release gives the invocation's memory back.
+// Release says that the invocation is decided.
 func (r *heldRun) Release() {
 	r.in.open = slices.DeleteFunc(r.in.open, func(other *heldRun) bool { return other == r })
-	r.Chunk.Release()
+	r.in.decided = append(r.in.decided, r)
 }
 
+// commit makes what is held survive the process, and gives the memory of the
+// rest back. The lanes have committed before.
 func (h *heldRecords) commit() {
 	for _, r := range h.open {
 		r.Commit()
 	}
+	for _, r := range h.decided {
+		r.Chunk.Release()
+	}
+	h.decided = h.decided[:0]
 }
 
 // adoptHeld takes the records of an invocation whose end a process that died did

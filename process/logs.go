@@ -72,17 +72,24 @@ func (l *Logs) Take(log *telemetry.Log, now time.Time) {
 		l.consumed++
 		return
 	}
-	if l.sampler != nil {
-		l.sampler.Note(log, now) // what a filter drops may be the error, too
-	}
 	switch {
 	case l.policy.Filter != nil && !l.policy.Filter.Keep(log):
 		l.filteredLogs++
+		l.note(log)
 	case l.policy.Limiter != nil && !l.policy.Limiter.Allow(log, now):
+		l.note(log)
 	case l.repeats != nil:
+		l.note(log)
 		l.repeats.Add(log, now)
 	default:
 		l.on(log)
+	}
+}
+
+// note has the sampler see a record that may not get to it: it may be the error.
+func (l *Logs) note(log *telemetry.Log) {
+	if l.sampler != nil {
+		l.sampler.Note(log, l.now)
 	}
 }
 
@@ -145,7 +152,7 @@ func (l *Logs) Deadline() time.Time {
 func (l *Logs) Tick(now time.Time) {
 	l.now = now
 	if l.policy.Limiter != nil {
-		l.policy.Limiter.Tick(now, l.on)
+		l.policy.Limiter.Tick(now, l.emit)
 	}
 	if l.repeats != nil {
 		l.repeats.Tick(now)
@@ -174,7 +181,7 @@ func (l *Logs) Failed(requestID string, now time.Time) {
 func (l *Logs) Finish(now time.Time) {
 	l.now = now
 	if l.policy.Limiter != nil {
-		l.policy.Limiter.Finish(l.on)
+		l.policy.Limiter.Finish(l.emit)
 	}
 	if l.repeats != nil {
 		l.repeats.Finish(now)
