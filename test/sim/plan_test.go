@@ -181,6 +181,7 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 	p.variables["SLIPSTREAM_SELF_METRICS"] = pick(d, "true", "false")
 	p.variables["SLIPSTREAM_LOG_TYPES"] = "platform,function,extension"
 	p.variables["SLIPSTREAM_LISTEN"] = "none" // real sockets and folders are not of virtual time
+	p.variables["SLIPSTREAM_PARSE"] = "false" // each record is to arrive as it came
 	p.variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = pick(d, "128", "1769", "10240")
 	p.variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = p.kind
 	p.variables["AWS_LAMBDA_RUNTIME_API"] = apiAddress
