@@ -26,13 +26,16 @@ type finder struct {
 	found bool
 	spans []span
 	texts []byte // replacements of own rules, one behind the other
-	// covered is where the last span ends.
-	covered int
+	// covers is the span that reaches farthest.
+	covers struct{ from, to int }
 	// pemDone is where the last private key ends: none begins before.
 	pemDone int
 	// pairsDone is up to where keys have been looked at.
 	pairsDone int
-	rules     uint64 // the own rules of which a literal was seen, by their index
+	// quote is the next quote or line end, as far as it was looked for; before spaced
+	// all words are of one key, whose value is known.
+	quote, spaced int
+	rules         uint64 // the own rules of which a literal was seen, by their index
 }
 
 // scan is the pass over the bytes.
@@ -94,6 +97,8 @@ func (f *finder) hit(l literal, end int) {
 		from, to, ok = socialSecurity(b, start, end)
 	case phone:
 		from, to, ok = phoneNumber(b, start, end)
+	case urlPassword:
+		from, to, ok = userInfo(b, start, end)
 	case ipAddress:
 		from, to, ok = internetAddress(b, start, end)
 	default:
@@ -110,7 +115,10 @@ func (f *finder) hit(l literal, end int) {
 // unbounded asks the matchers of secrets of any length. Inside of what is found
 // already they have nothing to add: so nothing is read twice.
 func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
-	if end < f.covered {
+	if l.kind == bearer || l.kind == basic {
+		end = afterScheme(f.b, end)
+	}
+	if f.covered(start, end) {
 		return 0, 0, false
 	}
 	switch l.kind {
@@ -127,13 +135,14 @@ func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
 			f.pemDone = to
 		}
 		return from, to, ok
-	case urlPassword:
-		return userInfo(f.b, start, end)
 	case apiKey:
 		return vendorKey(vendors[l.arg], f.b, start)
 	}
 	return 0, 0, false
 }
+
+// covered tells whether a literal is inside of what is found already.
+func (f *finder) covered(start, end int) bool { return start >= f.covers.from && end < f.covers.to }
 
 // hides tells whether an escaped character, by its two last digits, can be part of
 // a literal: it is ASCII, and none of those that are escaped for HTML's sake.
@@ -153,7 +162,9 @@ func (f *finder) note(s span) {
 		return
 	}
 	f.spans = append(f.spans, s)
-	f.covered = max(f.covered, s.to)
+	if s.to > f.covers.to {
+		f.covers.from, f.covers.to = s.from, s.to
+	}
 }
 
 // entropy looks at each word of the text, for the detector that has no literal.

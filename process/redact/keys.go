@@ -65,7 +65,7 @@ var exemptions = []exemption{
 	{aMember, "kmsKeyId", "KMS: a name, not the key"},
 	{aMember, "KMSKeyId", "KMS: a name, not the key"}, {aMember, "SSEKMSKeyId", "KMS: a name, not the key"},
 	{aMember, "kmsKeyArn", "KMS: a name, not the key"}, {aMember, "KmsKeyArn", "KMS: a name, not the key"},
-	{aMember, "PWD", "the environment's working directory"}, {aMember, "OLDPWD", "the one before"},
+	{aMember, "PWD", "the environment's working directory"},
 	{aTail, "object.key", "S3 events: records[].s3.object.key, detail.object.key"},
 	{aTail, "requestparameters.key", "CloudTrail: an S3 object's name"},
 	{aTail, "aws.s3.key", "semantic conventions: an object's name"},

@@ -141,7 +141,8 @@ func TestPlainRegexps(t *testing.T) {
 	words := []string{"AKIAABCDEFGHIJKLMNOP", "ASIA234567ABCDEFGHIJ", "password", "secret", "x-api-key", "authorization", "=",
 		": ", "\": \"", "abc123", "ann@example.com", "bob@mail1.DE", "123-45-6789", "ghp_" + strings.Repeat("a1B2c3", 6), "postgres",
 		"https", "://usr:pwd@", "bearer abcde12345abcde", "xoxb-123456789012-abcdefghijkl", " ", "\n", ",", "(", "é", "x", "7", "_",
-		"sk_live_abcdefghijklmnopqrstuvwx", "\\n", "{", "}", "credentials"}
+		"sk_live_abcdefghijklmnopqrstuvwx", "\\n", "{", "}", "credentials",
+		"password=abc123", "\"secret\": \"xyz789", "authorization: key456"}
 	found := map[string]int{}
 	for range 30_000 {
 		var b strings.Builder

@@ -22,7 +22,7 @@ func partOfNumber(b []byte, i int) bool {
 		return false
 	}
 	switch b[i-1] {
-	case '.', ',':
+	case '.':
 		return is(b[i-2], digit)
 	case '-':
 		return is(b[i-2], alnum|dashes)
@@ -35,7 +35,7 @@ func goesOn(b []byte, i int) bool {
 	if !endsWord(b, i) {
 		return true
 	}
-	return i+1 < len(b) && (b[i] == '.' || b[i] == ',' || b[i] == '-') && is(b[i+1], alnum) && !is(b[i+1], upper|lower)
+	return i+1 < len(b) && (b[i] == '.' || b[i] == '-') && is(b[i+1], digit)
 }
 
 // card is the number of a payment card: an issuer's prefix and length, the check

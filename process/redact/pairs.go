@@ -9,7 +9,7 @@ const longestKey = 256
 // pair looks at the key around a word, b[start:end], that may demand something
 // for its value; or, if weak, only for a value that looks like a token.
 func (f *finder) pair(start, end int, weak bool) {
-	if end <= f.pairsDone || end < f.covered {
+	if end <= f.pairsDone {
 		return
 	}
 	b := f.b
@@ -19,10 +19,9 @@ func (f *finder) pair(start, end int, weak bool) {
 	from = min(withoutEscape(b, from), start)
 	value, closer, ok := f.valueOf(from, to)
 	if !ok && !weak && f.spacedKey(&from, &to) {
-		f.pairsDone = max(f.pairsDone, to)
 		value, closer, ok = f.valueOf(from, to)
 	}
-	if !ok || closer == ':' && to < len(b) && b[to] == ':' && value == to+1 && inARN(b, from) {
+	if !ok || f.covered(value, value) || closer == ':' && to < len(b) && b[to] == ':' && value == to+1 && inARN(b, from) {
 		return
 	}
 	action, by := f.p.pairAction(b[from:to])
@@ -68,11 +67,14 @@ func (f *finder) pairBefore(i int) {
 // signs in it.
 func (f *finder) spacedKey(from, to *int) bool {
 	b := f.b
-	end := *to
-	for end < len(b) && b[end] != '"' && b[end] != '\n' {
-		end++
+	if *to < f.spaced {
+		return false
 	}
-	f.pairsDone = max(f.pairsDone, end) // what is between was seen: it is not read again
+	if f.quote < *to {
+		for f.quote = *to; f.quote < len(b) && b[f.quote] != '"' && b[f.quote] != '\n'; f.quote++ {
+		}
+	}
+	end := f.quote
 	if end >= len(b) || b[end] == '\n' {
 		return false
 	}
@@ -84,6 +86,7 @@ func (f *finder) spacedKey(from, to *int) bool {
 	if after >= len(b) || b[after] != ':' {
 		return false
 	}
+	f.spaced = f.quote
 	*to = end
 	for b[*to-1] == '\\' {
 		*to--
@@ -266,7 +269,7 @@ func word(b []byte, i int) int {
 			slashes = 0
 		}
 	}
-	return i
+	return min(i, len(b))
 }
 
 // closes tells whether what ends at i ends a value: only other closing signs
