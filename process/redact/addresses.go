@@ -50,7 +50,7 @@ func domain(b []byte, i int) int {
 // of it only these are in use; bytes of other scripts are.
 func isMailboxByte(c byte) bool {
 	return is(c, alnum|dot|dashes|beyond) || c == '+' || c == '%' || c == '\'' || c == '!' || c == '#' || c == '$' ||
-		c == '*' || c == '^' || c == '~' || c == '&'
+		c == '*' || c == '^' || c == '~'
 }
 
 // withoutEscape gives i, or, if b[i] is the second byte of an escape as \n or

@@ -62,6 +62,10 @@ func (f *finder) scan() {
 // hit asks the matcher of a literal that ends at end.
 func (f *finder) hit(l literal, end int) {
 	b, start := f.b, end-len(l.text)
+	if f.raw && l.kind <= privateKey && l.kind != awsAccessKey && l.kind != jwt {
+		f.found = true // escapes make what is between longer: these words are rare
+		return
+	}
 	var from, to int
 	var ok bool
 	switch l.kind {
@@ -98,7 +102,7 @@ func (f *finder) hit(l literal, end int) {
 	case phone:
 		from, to, ok = phoneNumber(b, start, end)
 	case urlPassword:
-		from, to, ok = userInfo(b, start, end)
+		from, to, ok = userInfo(b, start, end, f.reach(512))
 	case ipAddress:
 		from, to, ok = internetAddress(b, start, end)
 	default:
@@ -106,9 +110,26 @@ func (f *finder) hit(l literal, end int) {
 	}
 	if ok && from < to {
 		f.add(from, to, l.kind)
-	} else if f.raw && (l.kind == awsSecretKey || l.kind == bearer || l.kind == basic || l.kind == apiKey) {
-		// A slash may be escaped.
-		f.found = f.found || bytes.Contains(b[end:min(len(b), end+2*secretKeyReach)], []byte(`\/`))
+	} else if f.raw && l.kind <= highEntropy {
+		f.found = f.found || mayBeHidden(b, start, end)
+	}
+}
+
+// mayBeHidden tells whether escapes stand so near to a literal that they can be
+// part of the secret: a slash or a letter of another script, which does not matter
+// to the literal.
+func mayBeHidden(b []byte, start, end int) bool {
+	near := b[max(0, start-70):min(len(b), end+260)]
+	for i := 0; ; i++ {
+		next := bytes.IndexByte(near[i:], '\\')
+		if next < 0 || i+next+1 == len(near) {
+			return false
+		}
+		i += next
+		if near[i+1] == '/' || near[i+1] == 'u' && !hasFold(near, i, `\u003c`) && !hasFold(near, i, `\u003e`) &&
+			!hasFold(near, i, `\u0026`) {
+			return true
+		}
 	}
 }
 
@@ -139,6 +160,14 @@ func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
 		return vendorKey(vendors[l.arg], f.b, start)
 	}
 	return 0, 0, false
+}
+
+// reach is how far to look: twice as far in what may be escaped.
+func (f *finder) reach(n int) int {
+	if f.raw {
+		return 2*n + 2
+	}
+	return n
 }
 
 // covered tells whether a literal is inside of what is found already.

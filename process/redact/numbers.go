@@ -21,10 +21,11 @@ func partOfNumber(b []byte, i int) bool {
 	if i < 2 || escapedBefore(b, i) {
 		return false
 	}
-	switch b[i-1] {
-	case '.':
+	switch escaped := escapedBefore(b, i-1); {
+	case escaped:
+	case b[i-1] == '.':
 		return is(b[i-2], digit)
-	case '-':
+	case b[i-1] == '-':
 		return is(b[i-2], alnum|dashes)
 	}
 	return false

@@ -102,7 +102,7 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 	b := f.b
 	i := to
 	quoted := false
-	for i < len(b) && i-to < 16 && (b[i] == '\\' || b[i] == '"' || b[i] == '\'' || b[i] == '`' || b[i] == ']' || b[i] == ')') {
+	for i < len(b) && i-to < f.reach(16) && (b[i] == '\\' || b[i] == '"' || b[i] == '\'' || b[i] == '`' || b[i] == ']' || b[i] == ')') {
 		quoted = quoted || b[i] == '"' || b[i] == '\''
 		i++
 	}
@@ -129,7 +129,7 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 		sep = '='
 		i += 6
 	case quoted && b[i] == ',':
-		if i = namedValue(b, i+1); i < 0 {
+		if i = f.namedValue(i + 1); i < 0 {
 			return f.tuple(from, to)
 		}
 		sep = ':'
@@ -143,9 +143,10 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 
 // namedValue is the value of {"name": "key", "value": …}, from behind the comma;
 // -1 if there is none.
-func namedValue(b []byte, i int) int {
+func (f *finder) namedValue(i int) int {
+	b := f.b
 	quotes := func() {
-		for limit := i + 16; i < len(b) && i < limit && (b[i] == '\\' || b[i] == '"' || b[i] == '\''); {
+		for limit := i + f.reach(16); i < len(b) && i < limit && (b[i] == '\\' || b[i] == '"' || b[i] == '\''); {
 			i++
 		}
 	}
@@ -165,6 +166,9 @@ func namedValue(b []byte, i int) int {
 // tuple is ('key', 'value'), as Python prints headers; both quoted alike.
 func (f *finder) tuple(from, to int) (value int, sep byte, ok bool) {
 	b := f.b
+	if f.raw {
+		return from, ':', true // the quotes may be escaped
+	}
 	if from < 2 || to+1 >= len(b) || b[from-1] != b[to] || b[from-2] != '(' && (b[from-2] != 'b' || from < 3 || b[from-3] != '(') {
 		return 0, 0, false
 	}

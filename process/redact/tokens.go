@@ -229,8 +229,7 @@ func bodyBefore(b []byte, i, floor int) int {
 
 // userInfo is the password of scheme://user:password@host, or the only word
 // before the @, which is a token then.
-func userInfo(b []byte, start, end int) (from, to int, ok bool) {
-	const longest = 512
+func userInfo(b []byte, start, end, longest int) (from, to int, ok bool) {
 	if start == 0 || !is(b[start-1], alnum) {
 		return 0, 0, false
 	}
