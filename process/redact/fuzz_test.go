@@ -38,7 +38,8 @@ func FuzzJSON(f *testing.F) {
 		}
 		// What is redacted as the text of a string is suspect in every form.
 		if quoted, err := json.Marshal(string(value)); err == nil {
-			if out, changed := p.redactText(nil, nil, bytes.ToValidUTF8(value, []byte("\ufffd")), 0); changed && !p.Suspect(quoted) {
+			if out, changed := p.redactText(nil, nil, bytes.ToValidUTF8(value, []byte("\ufffd")), 0); changed &&
+				!p.Suspect(quoted) {
 				t.Fatalf("the filter sees nothing in %s, which becomes %q", quoted, out)
 			}
 		}

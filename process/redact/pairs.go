@@ -102,7 +102,8 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 	b := f.b
 	i := to
 	quoted := false
-	for i < len(b) && i-to < f.reach(16) && (b[i] == '\\' || b[i] == '"' || b[i] == '\'' || b[i] == '`' || b[i] == ']' || b[i] == ')') {
+	for i < len(b) && i-to < f.reach(16) && (b[i] == '\\' || b[i] == '"' || b[i] == '\'' || b[i] == '`' ||
+		b[i] == ']' || b[i] == ')') {
 		quoted = quoted || b[i] == '"' || b[i] == '\''
 		i++
 	}
@@ -138,7 +139,15 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 	default:
 		return 0, 0, false
 	}
-	return skipBlanks(b, i, 8), sep, true
+	value = skipBlanks(b, i, 8)
+	return value, sep, value == i || sep != '=' || b[to] != '=' || !f.pairAt(value)
+}
+
+// pairAt tells whether the next pair begins where a value should: a= b=1. What
+// base64 ends with is none.
+func (f *finder) pairAt(i int) bool {
+	end := run(f.b[:min(len(f.b), i+64)], i, ident)
+	return !f.raw && end > i && end+1 < len(f.b) && f.b[end] == '=' && !is(f.b[end+1], equals|blank|line)
 }
 
 // namedValue is the value of {"name": "key", "value": …}, from behind the comma;
@@ -169,7 +178,8 @@ func (f *finder) tuple(from, to int) (value int, sep byte, ok bool) {
 	if f.raw {
 		return from, ':', true // the quotes may be escaped
 	}
-	if from < 2 || to+1 >= len(b) || b[from-1] != b[to] || b[from-2] != '(' && (b[from-2] != 'b' || from < 3 || b[from-3] != '(') {
+	if from < 2 || to+1 >= len(b) || b[from-1] != b[to] || b[from-2] != '(' && (b[from-2] != 'b' || from < 3 ||
+		b[from-3] != '(') {
 		return 0, 0, false
 	}
 	i := to + 1
@@ -211,6 +221,9 @@ func (f *finder) valueSpan(i int, sep byte, key []byte) (from, to int) {
 	one, list := scheme(b[i:to], key)
 	for more := one || list; more; more = list {
 		next := to
+		if list && hasFold(b, next, `", `) && next+3 < len(b) && b[next+3] != '"' {
+			next++ // a="b", c="d"
+		}
 		if list && next < len(b) && (b[next] == ',' || b[next] == ';') {
 			next++
 		}

@@ -44,6 +44,16 @@ func TestText(t *testing.T) {
 		{"a -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- b", "a **** b"},
 		{`a -----BEGIN PRIVATE KEY-----\nMIIE`, "a ****"},
 		{"-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----", same},
+		{"user=ann password= status=ok", same},
+		{"password= dGVzdA==", "password= ****"},
+		{"KeyError: 'user_id'", same},
+		{"1,4111111111111111,2", "1,****,2"},
+		{"Server=db;Password=hunter2;Encrypt=True", "Server=db;Password=****;Encrypt=True"},
+		{"bob@mail1.DEé", "****é"},
+		{"a key é secret=x1 \"b", "a key é secret=**** \"b"},
+		{"--password hunter2 --verbose", "--password **** --verbose"},
+		{"<apiKey>x1</apiKey>", "<apiKey>****</apiKey>"},
+		{"Authorization: Digest username=\"a\", response=\"b\"\nHost: x", "Authorization: ****\"\nHost: x"},
 		{"token=abcdef", same},
 		{"token=abcdef0123456789", "token=****"},
 		{"GET /x?user=1&api_key=k%2F1&b=2", "GET /x?user=1&api_key=****&b=2"},
@@ -145,7 +155,8 @@ func TestValueAndKey(t *testing.T) {
 		if got := p.Key([]byte(tt.key)); got != tt.action {
 			t.Errorf("%s demands %s, want %s", tt.key, got, tt.action)
 		}
-		if got, changed := p.Value(nil, []byte(tt.key), []byte(tt.value)); string(got) != tt.want || changed != (tt.want != "") {
+		if got, changed := p.Value(nil, []byte(tt.key), []byte(tt.value)); string(got) != tt.want ||
+			changed != (tt.want != "") {
 			t.Errorf("%s: %s becomes %q, %t, want %q", tt.key, tt.value, got, changed, tt.want)
 		}
 	}
@@ -197,7 +208,8 @@ func TestSuspectMissesNothing(t *testing.T) {
 			}
 		}
 	}
-	for _, clean := range []string{"", "took 31.5 ms", `{"level":"INFO","message":"a\n\tb\u003cb\u003e","n":1795500000000}`} {
+	for _, clean := range []string{"", "took 31.5 ms",
+		`{"level":"INFO","message":"a\n\tb\u003cb\u003e","n":1795500000000}`} {
 		if p.Suspect([]byte(clean)) {
 			t.Errorf("suspect: %s", clean)
 		}
