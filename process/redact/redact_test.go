@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -265,6 +266,34 @@ func TestSecretsAnywhere(t *testing.T) {
 		if got, changed := p.Text(nil, []byte(text)); !changed || strings.Contains(string(got), "ann@") ||
 			strings.Contains(string(got), "hunter2") || len(got) < 1<<20 {
 			t.Errorf("%d bytes: %t, %d bytes", len(text), changed, len(got))
+		}
+	}
+}
+
+// Several goroutines may use one policy: each gets what one alone would get.
+func TestConcurrent(t *testing.T) {
+	p := defaultPolicy(t)
+	cases := secrets.Cases(9, 800)
+	var want [][]byte
+	for _, c := range cases {
+		out, _ := redacted(p, c)
+		want = append(want, out)
+	}
+	done := make(chan string)
+	for range 4 {
+		go func() {
+			for i, c := range cases {
+				if out, _ := redacted(p, c); !bytes.Equal(out, want[i]) {
+					done <- fmt.Sprintf("%s becomes %s, and alone %s", c.Body, out, want[i])
+					return
+				}
+			}
+			done <- ""
+		}()
+	}
+	for range 4 {
+		if problem := <-done; problem != "" {
+			t.Error(problem)
 		}
 	}
 }
