@@ -11,7 +11,8 @@ import (
 func TestUnescape(t *testing.T) {
 	for text, want := range map[string]string{
 		`a\u0041b`: `aAb`, `\u0022`: `\"`, `\\u0022`: `\\\"`, `\u005c`: `\\`, `\\u005C`: `\\\\`, `\\u0041`: `A`,
-		`\\\u0041`: `\\A`, `\\\\u0041`: `A`, `\\\\\\u0041`: `\\\\A`, `\u00e9`: `\u00e9`, `\u000a`: `\u000a`, `\u00`: `\u00`, `\u00g1`: `\u00g1`, `\`: `\`,
+		`\\\u0041`: `\\A`, `\\\\u0041`: `A`, `\\\\\\u0041`: `\\\\A`, `\u00e9`: `\u00e9`, `\u000a`: `\u000a`,
+		`\u00`: `\u00`, `\u00g1`: `\u00g1`, `\`: `\`,
 		`\n\u003d\t`: `\n=\t`, ``: ``,
 	} {
 		if got := string(unescape(nil, []byte(text))); got != want {
@@ -68,6 +69,19 @@ func TestSuspectReachesFarther(t *testing.T) {
 		}
 		if quoted, _ := json.Marshal(text); !p.Suspect(quoted) {
 			t.Errorf("nothing suspect in %s", quoted)
+		}
+	}
+}
+
+// Letters of other scripts may be escaped within a secret: what a literal stands in
+// is then not seen, but that something may be hidden is.
+func TestSuspectOfEscapedLetters(t *testing.T) {
+	p := policy(t, Config{Detectors: allDetectors &^ (1 << highEntropy)})
+	for _, value := range []string{`"ann@b\u00fccher.de"`, `"\u00e9@a.com"`, `"0@\ufffd.AA"`, `"\u00e9::1"`,
+		`"\u00e9123456789:AAabcdefghijklmnopqrstuvwxyz0123456"`,
+		`"https:\/\/hooks.slack.com\/services\/T0\/B0\/abcdefghijklmno"`} {
+		if _, changed := p.JSON(nil, []byte(value)); !changed || !p.Suspect([]byte(value)) {
+			t.Errorf("%s: changed %t, suspect %t", value, changed, p.Suspect([]byte(value)))
 		}
 	}
 }
