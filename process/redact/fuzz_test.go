@@ -20,8 +20,11 @@ func FuzzJSON(f *testing.F) {
 	p := defaultPolicy(f)
 	all := policy(f, Config{Detectors: allDetectors, Actions: map[string]Action{"key": Remove}, Rules: []Rule{
 		{Name: "quote", Pattern: `a+`, Replacement: "\"\\\n"}}})
+	keys := policy(f, Config{HashKey: make([]byte, 16), Actions: map[string]Action{"key": Hash, "email": Remove},
+		Keys:  Keys{Exact: []string{"a.list"}, Patterns: []string{`user\.na`, "note|headers"}, Allow: []string{"^secret$"}},
+		Rules: []Rule{{Name: "id", Pattern: `(?i)id":(\d)`, Replacement: `"$1`}}})
 	f.Fuzz(func(t *testing.T, value []byte) {
-		for _, p := range []*Policy{p, all} {
+		for _, p := range []*Policy{p, all, keys} {
 			out, changed := p.JSON([]byte("x"), value)
 			if out[0] != 'x' || !changed && len(out) != 1 {
 				t.Fatalf("dst is lost: %q", out)
