@@ -112,6 +112,8 @@ var layers = []row{
 	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "edge/behind", "handoff",
 		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
+	{prefix: "bench/leaks", project: []string{"bench/figure", "process/redact", "test/secrets"}},
+	{prefix: "bench/process", project: []string{"bench/figure", "process"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.

@@ -136,12 +136,13 @@ func text(random *rand.Rand) string {
 
 // object is a structured record of some 400 bytes.
 func object(random *rand.Rand) string {
-	return fmt.Sprintf(`{"timestamp":"2026-11-24T10:%02d:%02d.%03dZ","level":%q,"message":%q,"logger":"shop.orders.handler",`+
-		`"requestId":"%08x-%04x-%04x-%04x-%012x","traceId":"%016x%016x","epoch_ms":%d,"http":{"method":"POST","path":`+
-		`"/api/orders/%d","status":%d,"agent":%q,"bytes":%d},"durationMs":%.3f,"items":[{"sku":"A-%05d","count":%d},`+
-		`{"sku":"B-%05d","count":%d}],"ok":true,"error":null}`, random.IntN(60), random.IntN(60), random.IntN(1000),
-		pick(random, levels), pick(random, actions), random.Uint32(), random.IntN(1<<16), random.IntN(1<<16),
-		random.IntN(1<<16), random.Uint64()>>16, random.Uint64(), random.Uint64(), 1_795_500_000_000+random.Int64N(1e9),
-		random.IntN(1e6), 200+random.IntN(4)*100, pick(random, agents), random.IntN(1e5), random.ExpFloat64()*40,
-		random.IntN(1e5), random.IntN(9), random.IntN(1e5), random.IntN(9))
+	return fmt.Sprintf(`{"timestamp":"2026-11-24T10:%02d:%02d.%03dZ","level":%q,"message":%q,`+
+		`"logger":"shop.orders.handler","requestId":"%08x-%04x-%04x-%04x-%012x","traceId":"%016x%016x",`+
+		`"epoch_ms":%d,"http":{"method":"POST","path":"/api/orders/%d","status":%d,"agent":%q,"bytes":%d},`+
+		`"durationMs":%.3f,"items":[{"sku":"A-%05d","count":%d},{"sku":"B-%05d","count":%d}],"ok":true,"error":null}`,
+		random.IntN(60), random.IntN(60), random.IntN(1000), pick(random, levels), pick(random, actions),
+		random.Uint32(), random.IntN(1<<16), random.IntN(1<<16), random.IntN(1<<16), random.Uint64()>>16,
+		random.Uint64(), random.Uint64(), 1_795_500_000_000+random.Int64N(1e9), random.IntN(1e6),
+		200+random.IntN(4)*100, pick(random, agents), random.IntN(1e5), random.ExpFloat64()*40, random.IntN(1e5),
+		random.IntN(9), random.IntN(1e5), random.IntN(9))
 }

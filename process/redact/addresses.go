@@ -7,38 +7,50 @@ func mailbox(b []byte, start, end int) (from, to int, ok bool) {
 	if b[start] == '%' && string(b[start:end]) != "%40" {
 		return 0, 0, false
 	}
-	const longestName, longestDomain = 64, 255
+	const longestName = 64
 	from = start
 	for floor := max(0, start-longestName); from > floor && isMailboxByte(b[from-1]); from-- {
 	}
 	from = min(withoutEscape(b, from), start)
-	to, dots, label := end, 0, end
-	for limit := min(len(b), end+longestDomain); to < limit && is(b[to], alnum|beyond|dot|dashes); to++ {
+	to = domain(b, end)
+	return from, to, from < start && to > end
+}
+
+// domain gives the end of the host's name that begins at i, with a dot and a top
+// level at its end; i if there is none.
+func domain(b []byte, i int) int {
+	const longest = 255
+	to, label := i, i
+	for limit := min(len(b), i+longest); to < limit && is(b[to], alnum|beyond|dot|dashes); to++ {
 		if b[to] == '.' {
 			if to == label {
 				break
 			}
-			dots++
 			label = to + 1
 		}
 	}
-	for to > end && (b[to-1] == '.' || b[to-1] == '-' || b[to-1] == '_') {
-		if to--; b[to] == '.' {
-			dots--
+	for {
+		last := runBack(b, to, i, alnum|beyond|dashes)
+		if last == i {
+			return i
 		}
+		// Letters, and then nothing or another script; or all of another script.
+		top := run(b[:to], last, letter)
+		switch {
+		case top-last >= 2 && (top == to || is(b[top], beyond)) && !isFile(b[last:top]):
+			return top
+		case run(b[:to], last, letter|beyond) == to && to-last >= 4, hasFold(b, last, "xn--"):
+			return to
+		}
+		to = last - 1
 	}
-	last := runBack(b, to, end, alnum|beyond|dashes)
-	if from == start || dots < 1 || to-last < 2 || run(b, last, letter|beyond|dashes) < to || isFile(b[last:to]) {
-		return 0, 0, false
-	}
-	return from, to, true
 }
 
 // isMailboxByte tells whether c may stand before the @. RFC 5322 allows more, but
 // of it only these are in use; bytes of other scripts are.
 func isMailboxByte(c byte) bool {
 	return is(c, alnum|dot|dashes|beyond) || c == '+' || c == '%' || c == '\'' || c == '!' || c == '#' || c == '$' ||
-		c == '*' || c == '^' || c == '~' || c == '&'
+		c == '*' || c == '^' || c == '~'
 }
 
 // withoutEscape gives i, or, if b[i] is the second byte of an escape as \n or

@@ -45,9 +45,10 @@ func TestDetectors(t *testing.T) {
 		"ip": {"[2001:db8::1]", "::1", "fe80::1%eth0 x"}, "phone": {"212-555-0123", "(212) 555-0123", "1 212.555.0123"},
 	}
 	not := map[string][]string{
-		"ip":           {"1.2.3", "1.2.3.4.5", "12:34:56", "a::b c", "256.1.1.1", "2024-11-24T10:11:12"},
-		"phone":        {"2024-11-24", "+1", "1555-0123", "12:00-555-01234"},
-		"high_entropy": {"0123456789abcdef0123456789abcdef", "aVeryLongIdentifierWithWords", "8c5a1b2e-1111-2222-3333-444455556666"},
+		"ip":    {"1.2.3", "1.2.3.4.5", "12:34:56", "std::map", "256.1.1.1", "2024-11-24T10:11:12"},
+		"phone": {"2024-11-24", "+1", "1555-0123", "12:00-555-01234"},
+		"high_entropy": {"0123456789abcdef0123456789abcdef", "aVeryLongIdentifierWithWords",
+			"8c5a1b2e-1111-2222-3333-444455556666"},
 	}
 	for _, name := range detectorNames {
 		set, err := ParseDetectors(name)
@@ -87,8 +88,10 @@ func TestErrors(t *testing.T) {
 			"ann@example.com", "****"},
 		{"a short key", Config{HashKey: []byte("short")}, "at least 16 are needed", "ann@example.com", "****"},
 		{"keep", Config{Actions: map[string]Action{"email": Keep}}, "take the detector out", "ann@example.com", "****"},
-		{"unknown detector", Config{Actions: map[string]Action{"mail": Mask}}, `no such detector`, "password=x", "password=****"},
-		{"key pattern", Config{Keys: Keys{Patterns: []string{"na(me"}}}, "its text is looked for in keys", "na(me=x name=x", ""},
+		{"unknown detector", Config{Actions: map[string]Action{"mail": Mask}}, `no such detector`, "password=x",
+			"password=****"},
+		{"key pattern", Config{Keys: Keys{Patterns: []string{"na(me"}}}, "its text is looked for in keys",
+			"na(me=x name=x", "na(me=**** name=x"},
 		{"allowed", Config{Keys: Keys{Allow: []string{"("}}}, "they are not allowed", "password=x", "password=****"},
 		{"both", Config{Keys: Keys{Patterns: []string{"name"}, Allow: []string{"name"}}}, "both secret and allowed",
 			"name=x", "name=****"},
@@ -97,13 +100,15 @@ func TestErrors(t *testing.T) {
 		{"rule", Config{Rules: []Rule{{Name: "r", Pattern: "("}}}, "NOT hidden", "( password=x", "( password=****"},
 		{"rule with keys", Config{Rules: []Rule{{Name: "r", Pattern: "(", Keys: "name"}}}, "whole values of its keys",
 			"name=x", "name=****"},
-		{"keys of a rule", Config{Rules: []Rule{{Name: "r", Pattern: "xx", Keys: "("}}}, "it holds everywhere", "a xx", "a ****"},
+		{"keys of a rule", Config{Rules: []Rule{{Name: "r", Pattern: "xx", Keys: "("}}}, "it holds everywhere", "a xx",
+			"a ****"},
 		{"no pattern", Config{Rules: []Rule{{Name: "r"}}}, "it has no pattern", "a xx", ""},
 		{"same name", Config{Rules: []Rule{{Name: "r", Pattern: "xx"}, {Name: "r", Pattern: "xx", Action: Remove}}},
 			"two rules have the name", "a xx.", "a ."},
 		{"domain", Config{Domains: []string{"a(b"}}, "its text is looked for in hosts", "password=x", "password=****"},
 		{"exemption", Config{NotExempt: []string{"monky"}}, "none of ours", "password=x", "password=****"},
-		{"part", Config{Parts: map[Part]Keys{Environment: {Patterns: []string{"("}}}}, "ENVIRONMENT: ", "password=x", "password=****"},
+		{"part", Config{Parts: map[Part]Keys{Environment: {Patterns: []string{"("}}}}, "ENVIRONMENT: ", "password=x",
+			"password=****"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,7 +126,8 @@ func TestErrors(t *testing.T) {
 func TestParseRules(t *testing.T) {
 	got, errs := ParseRules(`[{"name":"order","pattern":"ord-\\d+","action":"hash","replacement":"x","keys":"k"},
 		{"name":"b","pattern":"b","action":"kill"}, {"pattern":"c","patern":1}, 7, {"name":"d","pattern":"d"}]`)
-	want := []Rule{{"order", `ord-\d+`, Hash, "x", "k"}, {"b", "b", Keep, "", ""}, {"", "c", Keep, "", ""}, {"d", "d", Keep, "", ""}}
+	want := []Rule{{"order", `ord-\d+`, Hash, "x", "k"}, {"b", "b", Keep, "", ""}, {"", "c", Keep, "", ""}, {"d", "d",
+		Keep, "", ""}}
 	if diff := cmp.Diff(want, got); diff != "" || len(errs) != 3 {
 		t.Errorf("%s\nerrors %v, want 3", diff, errs)
 	}
@@ -164,7 +170,8 @@ func TestLumigo(t *testing.T) {
 		Parts: map[Part]Keys{HTTPRequestHeaders: {All: true}, Environment: {Patterns: []string{"home"}},
 			HTTPQueryParams: {Patterns: []string{"nojson"}}},
 	}
-	if diff := cmp.Diff(want, c); diff != "" || len(errs) != 1 || !strings.Contains(errs[0].Error(), "taken for one pattern") {
+	if diff := cmp.Diff(want, c); diff != "" || len(errs) != 1 || !strings.Contains(errs[0].Error(),
+		"taken for one pattern") {
 		t.Errorf("%s\nerrors %v", diff, errs)
 	}
 	p := policy(t, c)

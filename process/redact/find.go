@@ -26,13 +26,16 @@ type finder struct {
 	found bool
 	spans []span
 	texts []byte // replacements of own rules, one behind the other
-	// covered is where the last span ends.
-	covered int
+	// covers is the span that reaches farthest.
+	covers struct{ from, to int }
 	// pemDone is where the last private key ends: none begins before.
 	pemDone int
 	// pairsDone is up to where keys have been looked at.
 	pairsDone int
-	rules     uint64 // the own rules of which a literal was seen, by their index
+	// quote is the next quote or line end, as far as it was looked for; before spaced
+	// all words are of one key, whose value is known.
+	quote, spaced int
+	rules         uint64 // the own rules of which a literal was seen, by their index
 }
 
 // scan is the pass over the bytes.
@@ -59,6 +62,10 @@ func (f *finder) scan() {
 // hit asks the matcher of a literal that ends at end.
 func (f *finder) hit(l literal, end int) {
 	b, start := f.b, end-len(l.text)
+	if f.raw && l.kind <= privateKey && l.kind != awsAccessKey && l.kind != jwt {
+		f.found = true // escapes make what is between longer: these words are rare
+		return
+	}
 	var from, to int
 	var ok bool
 	switch l.kind {
@@ -94,6 +101,8 @@ func (f *finder) hit(l literal, end int) {
 		from, to, ok = socialSecurity(b, start, end)
 	case phone:
 		from, to, ok = phoneNumber(b, start, end)
+	case urlPassword:
+		from, to, ok = userInfo(b, start, end, f.reach(512))
 	case ipAddress:
 		from, to, ok = internetAddress(b, start, end)
 	default:
@@ -101,16 +110,36 @@ func (f *finder) hit(l literal, end int) {
 	}
 	if ok && from < to {
 		f.add(from, to, l.kind)
-	} else if f.raw && (l.kind == awsSecretKey || l.kind == bearer || l.kind == basic || l.kind == apiKey) {
-		// A slash may be escaped.
-		f.found = f.found || bytes.Contains(b[end:min(len(b), end+2*secretKeyReach)], []byte(`\/`))
+	} else if f.raw && l.kind <= highEntropy {
+		f.found = f.found || mayBeHidden(b, start, end)
+	}
+}
+
+// mayBeHidden tells whether escapes stand so near to a literal that they can be
+// part of the secret: a slash or a letter of another script, which does not matter
+// to the literal.
+func mayBeHidden(b []byte, start, end int) bool {
+	near := b[max(0, start-70):min(len(b), end+260)]
+	for i := 0; ; i++ {
+		next := bytes.IndexByte(near[i:], '\\')
+		if next < 0 || i+next+1 == len(near) {
+			return false
+		}
+		i += next
+		if near[i+1] == '/' || near[i+1] == 'u' && !hasFold(near, i, `\u003c`) && !hasFold(near, i, `\u003e`) &&
+			!hasFold(near, i, `\u0026`) {
+			return true
+		}
 	}
 }
 
 // unbounded asks the matchers of secrets of any length. Inside of what is found
 // already they have nothing to add: so nothing is read twice.
 func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
-	if end < f.covered {
+	if l.kind == bearer || l.kind == basic {
+		end = afterScheme(f.b, end)
+	}
+	if f.covered(start, end) {
 		return 0, 0, false
 	}
 	switch l.kind {
@@ -127,13 +156,22 @@ func (f *finder) unbounded(l literal, start, end int) (from, to int, ok bool) {
 			f.pemDone = to
 		}
 		return from, to, ok
-	case urlPassword:
-		return userInfo(f.b, start, end)
 	case apiKey:
 		return vendorKey(vendors[l.arg], f.b, start)
 	}
 	return 0, 0, false
 }
+
+// reach is how far to look: twice as far in what may be escaped.
+func (f *finder) reach(n int) int {
+	if f.raw {
+		return 2*n + 2
+	}
+	return n
+}
+
+// covered tells whether a literal is inside of what is found already.
+func (f *finder) covered(start, end int) bool { return start >= f.covers.from && end < f.covers.to }
 
 // hides tells whether an escaped character, by its two last digits, can be part of
 // a literal: it is ASCII, and none of those that are escaped for HTML's sake.
@@ -153,7 +191,9 @@ func (f *finder) note(s span) {
 		return
 	}
 	f.spans = append(f.spans, s)
-	f.covered = max(f.covered, s.to)
+	if s.to > f.covers.to {
+		f.covers.from, f.covers.to = s.from, s.to
+	}
 }
 
 // entropy looks at each word of the text, for the detector that has no literal.

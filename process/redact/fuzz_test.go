@@ -14,14 +14,17 @@ func FuzzJSON(f *testing.F) {
 	for _, c := range secrets.Cases(11, 400) {
 		f.Add(c.Body)
 	}
-	for _, part := range nasty {
+	for _, part := range append(nasty, "0@\ufffd.AA", "\u00e9://a:b@c", "\u00e9-4111111111111111", "\u00e9@a.com") {
 		f.Add([]byte(part + part))
 	}
 	p := defaultPolicy(f)
 	all := policy(f, Config{Detectors: allDetectors, Actions: map[string]Action{"key": Remove}, Rules: []Rule{
 		{Name: "quote", Pattern: `a+`, Replacement: "\"\\\n"}}})
+	keys := policy(f, Config{HashKey: make([]byte, 16), Actions: map[string]Action{"key": Hash, "email": Remove},
+		Keys:  Keys{Exact: []string{"a.list"}, Patterns: []string{`user\.na`, "note|headers"}, Allow: []string{"^secret$"}},
+		Rules: []Rule{{Name: "id", Pattern: `(?i)id":(\d)`, Replacement: `"$1`}}})
 	f.Fuzz(func(t *testing.T, value []byte) {
-		for _, p := range []*Policy{p, all} {
+		for _, p := range []*Policy{p, all, keys} {
 			out, changed := p.JSON([]byte("x"), value)
 			if out[0] != 'x' || !changed && len(out) != 1 {
 				t.Fatalf("dst is lost: %q", out)
@@ -38,7 +41,8 @@ func FuzzJSON(f *testing.F) {
 		}
 		// What is redacted as the text of a string is suspect in every form.
 		if quoted, err := json.Marshal(string(value)); err == nil {
-			if out, changed := p.redactText(nil, nil, bytes.ToValidUTF8(value, []byte("\ufffd")), 0); changed && !p.Suspect(quoted) {
+			if out, changed := p.redactText(nil, nil, bytes.ToValidUTF8(value, []byte("\ufffd")), 0); changed &&
+				!p.Suspect(quoted) {
 				t.Fatalf("the filter sees nothing in %s, which becomes %q", quoted, out)
 			}
 		}

@@ -54,7 +54,8 @@ func TestNothingLeaks(t *testing.T) {
 		if c.Form == secrets.JSON && json.Valid(c.Body) && !json.Valid(out) {
 			t.Errorf("%s, %s: no JSON any more: %s\nof %s", c.Kind, c.Place, out, c.Body)
 		}
-		if again, changed := redacted(p, secrets.Case{Form: c.Form, Key: c.Key, Body: out}); changed && c.Form != secrets.Text {
+		if again, changed := redacted(p, secrets.Case{Form: c.Form, Key: c.Key, Body: out}); changed &&
+			c.Form != secrets.Text {
 			t.Errorf("%s, %s: a second time it changes again:\n%s\n%s", c.Kind, c.Place, out, again)
 		}
 	}

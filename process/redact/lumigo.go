@@ -39,9 +39,7 @@ func Lumigo(getenv func(string) string) (Config, []error) {
 	old := masking(legacy)
 	c.Patterns, c.All = append(c.Patterns, old.Patterns...), c.All || old.All
 	c.Exact = list("LUMIGO_SECRET_MASKING_EXACT_PATH")
-	for _, pattern := range list("LUMIGO_WHITELIST_KEYS_REGEXES") {
-		c.Allow = append(c.Allow, pattern)
-	}
+	c.Allow = list("LUMIGO_WHITELIST_KEYS_REGEXES")
 	c.Domains = list("LUMIGO_DOMAINS_SCRUBBER")
 	for _, part := range []Part{HTTPRequestBodies, HTTPRequestHeaders, HTTPResponseBodies, HTTPResponseHeaders,
 		HTTPQueryParams, Environment} {

@@ -21,10 +21,11 @@ func partOfNumber(b []byte, i int) bool {
 	if i < 2 || escapedBefore(b, i) {
 		return false
 	}
-	switch b[i-1] {
-	case '.', ',':
+	switch escaped := escapedBefore(b, i-1); {
+	case escaped:
+	case b[i-1] == '.':
 		return is(b[i-2], digit)
-	case '-':
+	case b[i-1] == '-':
 		return is(b[i-2], alnum|dashes)
 	}
 	return false
@@ -35,7 +36,7 @@ func goesOn(b []byte, i int) bool {
 	if !endsWord(b, i) {
 		return true
 	}
-	return i+1 < len(b) && (b[i] == '.' || b[i] == ',' || b[i] == '-') && is(b[i+1], alnum) && !is(b[i+1], upper|lower)
+	return i+1 < len(b) && (b[i] == '.' || b[i] == '-') && is(b[i+1], digit)
 }
 
 // card is the number of a payment card: an issuer's prefix and length, the check

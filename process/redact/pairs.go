@@ -9,7 +9,7 @@ const longestKey = 256
 // pair looks at the key around a word, b[start:end], that may demand something
 // for its value; or, if weak, only for a value that looks like a token.
 func (f *finder) pair(start, end int, weak bool) {
-	if end <= f.pairsDone || end < f.covered {
+	if end <= f.pairsDone {
 		return
 	}
 	b := f.b
@@ -19,10 +19,9 @@ func (f *finder) pair(start, end int, weak bool) {
 	from = min(withoutEscape(b, from), start)
 	value, closer, ok := f.valueOf(from, to)
 	if !ok && !weak && f.spacedKey(&from, &to) {
-		f.pairsDone = max(f.pairsDone, to)
 		value, closer, ok = f.valueOf(from, to)
 	}
-	if !ok || closer == ':' && to < len(b) && b[to] == ':' && value == to+1 && inARN(b, from) {
+	if !ok || f.covered(value, value) || closer == ':' && to < len(b) && b[to] == ':' && value == to+1 && inARN(b, from) {
 		return
 	}
 	action, by := f.p.pairAction(b[from:to])
@@ -68,11 +67,14 @@ func (f *finder) pairBefore(i int) {
 // signs in it.
 func (f *finder) spacedKey(from, to *int) bool {
 	b := f.b
-	end := *to
-	for end < len(b) && b[end] != '"' && b[end] != '\n' {
-		end++
+	if *to < f.spaced {
+		return false
 	}
-	f.pairsDone = max(f.pairsDone, end) // what is between was seen: it is not read again
+	if f.quote < *to {
+		for f.quote = *to; f.quote < len(b) && b[f.quote] != '"' && b[f.quote] != '\n'; f.quote++ {
+		}
+	}
+	end := f.quote
 	if end >= len(b) || b[end] == '\n' {
 		return false
 	}
@@ -84,6 +86,7 @@ func (f *finder) spacedKey(from, to *int) bool {
 	if after >= len(b) || b[after] != ':' {
 		return false
 	}
+	f.spaced = f.quote
 	*to = end
 	for b[*to-1] == '\\' {
 		*to--
@@ -99,7 +102,8 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 	b := f.b
 	i := to
 	quoted := false
-	for i < len(b) && i-to < 16 && (b[i] == '\\' || b[i] == '"' || b[i] == '\'' || b[i] == '`' || b[i] == ']' || b[i] == ')') {
+	for i < len(b) && i-to < f.reach(16) && (b[i] == '\\' || b[i] == '"' || b[i] == '\'' || b[i] == '`' ||
+		b[i] == ']' || b[i] == ')') {
 		quoted = quoted || b[i] == '"' || b[i] == '\''
 		i++
 	}
@@ -126,7 +130,7 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 		sep = '='
 		i += 6
 	case quoted && b[i] == ',':
-		if i = namedValue(b, i+1); i < 0 {
+		if i = f.namedValue(i + 1); i < 0 {
 			return f.tuple(from, to)
 		}
 		sep = ':'
@@ -135,14 +139,23 @@ func (f *finder) valueOf(from, to int) (value int, sep byte, ok bool) {
 	default:
 		return 0, 0, false
 	}
-	return skipBlanks(b, i, 8), sep, true
+	value = skipBlanks(b, i, 8)
+	return value, sep, value == i || sep != '=' || b[to] != '=' || !f.pairAt(value)
+}
+
+// pairAt tells whether the next pair begins where a value should: a= b=1. What
+// base64 ends with is none.
+func (f *finder) pairAt(i int) bool {
+	end := run(f.b[:min(len(f.b), i+64)], i, ident)
+	return !f.raw && end > i && end+1 < len(f.b) && f.b[end] == '=' && !is(f.b[end+1], equals|blank|line)
 }
 
 // namedValue is the value of {"name": "key", "value": …}, from behind the comma;
 // -1 if there is none.
-func namedValue(b []byte, i int) int {
+func (f *finder) namedValue(i int) int {
+	b := f.b
 	quotes := func() {
-		for limit := i + 16; i < len(b) && i < limit && (b[i] == '\\' || b[i] == '"' || b[i] == '\''); {
+		for limit := i + f.reach(16); i < len(b) && i < limit && (b[i] == '\\' || b[i] == '"' || b[i] == '\''); {
 			i++
 		}
 	}
@@ -162,7 +175,11 @@ func namedValue(b []byte, i int) int {
 // tuple is ('key', 'value'), as Python prints headers; both quoted alike.
 func (f *finder) tuple(from, to int) (value int, sep byte, ok bool) {
 	b := f.b
-	if from < 2 || to+1 >= len(b) || b[from-1] != b[to] || b[from-2] != '(' && (b[from-2] != 'b' || from < 3 || b[from-3] != '(') {
+	if f.raw {
+		return from, ':', true // the quotes may be escaped
+	}
+	if from < 2 || to+1 >= len(b) || b[from-1] != b[to] || b[from-2] != '(' && (b[from-2] != 'b' || from < 3 ||
+		b[from-3] != '(') {
 		return 0, 0, false
 	}
 	i := to + 1
@@ -204,6 +221,9 @@ func (f *finder) valueSpan(i int, sep byte, key []byte) (from, to int) {
 	one, list := scheme(b[i:to], key)
 	for more := one || list; more; more = list {
 		next := to
+		if list && hasFold(b, next, `", `) && next+3 < len(b) && b[next+3] != '"' {
+			next++ // a="b", c="d"
+		}
 		if list && next < len(b) && (b[next] == ',' || b[next] == ';') {
 			next++
 		}
@@ -266,7 +286,7 @@ func word(b []byte, i int) int {
 			slashes = 0
 		}
 	}
-	return i
+	return min(i, len(b))
 }
 
 // closes tells whether what ends at i ends a value: only other closing signs

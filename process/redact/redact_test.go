@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -44,6 +45,16 @@ func TestText(t *testing.T) {
 		{"a -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- b", "a **** b"},
 		{`a -----BEGIN PRIVATE KEY-----\nMIIE`, "a ****"},
 		{"-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----", same},
+		{"user=ann password= status=ok", same},
+		{"password= dGVzdA==", "password= ****"},
+		{"KeyError: 'user_id'", same},
+		{"1,4111111111111111,2", "1,****,2"},
+		{"Server=db;Password=hunter2;Encrypt=True", "Server=db;Password=****;Encrypt=True"},
+		{"bob@mail1.DEé", "****é"},
+		{"a key é secret=x1 \"b", "a key é secret=**** \"b"},
+		{"--password hunter2 --verbose", "--password **** --verbose"},
+		{"<apiKey>x1</apiKey>", "<apiKey>****</apiKey>"},
+		{"Authorization: Digest username=\"a\", response=\"b\"\nHost: x", "Authorization: ****\"\nHost: x"},
 		{"token=abcdef", same},
 		{"token=abcdef0123456789", "token=****"},
 		{"GET /x?user=1&api_key=k%2F1&b=2", "GET /x?user=1&api_key=****&b=2"},
@@ -145,7 +156,8 @@ func TestValueAndKey(t *testing.T) {
 		if got := p.Key([]byte(tt.key)); got != tt.action {
 			t.Errorf("%s demands %s, want %s", tt.key, got, tt.action)
 		}
-		if got, changed := p.Value(nil, []byte(tt.key), []byte(tt.value)); string(got) != tt.want || changed != (tt.want != "") {
+		if got, changed := p.Value(nil, []byte(tt.key), []byte(tt.value)); string(got) != tt.want ||
+			changed != (tt.want != "") {
 			t.Errorf("%s: %s becomes %q, %t, want %q", tt.key, tt.value, got, changed, tt.want)
 		}
 	}
@@ -197,7 +209,8 @@ func TestSuspectMissesNothing(t *testing.T) {
 			}
 		}
 	}
-	for _, clean := range []string{"", "took 31.5 ms", `{"level":"INFO","message":"a\n\tb\u003cb\u003e","n":1795500000000}`} {
+	for _, clean := range []string{"", "took 31.5 ms",
+		`{"level":"INFO","message":"a\n\tb\u003cb\u003e","n":1795500000000}`} {
 		if p.Suspect([]byte(clean)) {
 			t.Errorf("suspect: %s", clean)
 		}
@@ -253,6 +266,34 @@ func TestSecretsAnywhere(t *testing.T) {
 		if got, changed := p.Text(nil, []byte(text)); !changed || strings.Contains(string(got), "ann@") ||
 			strings.Contains(string(got), "hunter2") || len(got) < 1<<20 {
 			t.Errorf("%d bytes: %t, %d bytes", len(text), changed, len(got))
+		}
+	}
+}
+
+// Several goroutines may use one policy: each gets what one alone would get.
+func TestConcurrent(t *testing.T) {
+	p := defaultPolicy(t)
+	cases := secrets.Cases(9, 800)
+	var want [][]byte
+	for _, c := range cases {
+		out, _ := redacted(p, c)
+		want = append(want, out)
+	}
+	done := make(chan string)
+	for range 4 {
+		go func() {
+			for i, c := range cases {
+				if out, _ := redacted(p, c); !bytes.Equal(out, want[i]) {
+					done <- fmt.Sprintf("%s becomes %s, and alone %s", c.Body, out, want[i])
+					return
+				}
+			}
+			done <- ""
+		}()
+	}
+	for range 4 {
+		if problem := <-done; problem != "" {
+			t.Error(problem)
 		}
 	}
 }

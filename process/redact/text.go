@@ -127,8 +127,8 @@ func (p *Policy) replaced(dst, secret []byte, action Action) []byte {
 }
 
 // unescape appends text with its \u00xx escapes of printable ASCII undone, in
-// such a way that JSON stays JSON, however often it is escaped itself: n
-// backslashes before the u are an escape of the string that is n/2 strings deep.
+// such a way that JSON stays JSON, however often it is escaped itself: 1, 2, 4 …
+// backslashes before the u are an escape of the string that is 1, 2, 3 … deep.
 func unescape(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		slashes := bytes.IndexByte(text[i:], '\\')
@@ -148,15 +148,10 @@ func unescape(dst, text []byte) []byte {
 			i = end
 			continue
 		}
-		if n%2 == 1 && n > 1 { // escaped backslashes, then the escape
-			dst = append(dst, text[i:end-1]...)
-			n = 1
-		}
-		switch c {
-		case '"':
-			dst = append(dst, bytes.Repeat([]byte{'\\'}, 2*n-1)...)
-		case '\\':
-			dst = append(dst, bytes.Repeat([]byte{'\\'}, 2*n-1)...)
+		unit := n & -n // of n backslashes the last ones; those before are escaped themselves
+		dst = append(dst, text[i:end-unit]...)
+		if c == '"' || c == '\\' {
+			dst = append(dst, bytes.Repeat([]byte{'\\'}, 2*unit-1)...)
 		}
 		dst = append(dst, c)
 		i = end + len("u0000")

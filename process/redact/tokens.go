@@ -72,20 +72,20 @@ func afterScheme(b []byte, i int) int {
 	return i
 }
 
-// bearerToken is the token behind the word, unless it reads like prose.
-func bearerToken(b []byte, start, end int) (from, to int, ok bool) {
-	from = afterScheme(b, end)
-	if from == end || !startsWord(b, start) {
+// bearerToken is the token at from, unless it reads like prose.
+func bearerToken(b []byte, start, from int) (_, to int, ok bool) {
+	if from == start+len("bearer") || !startsWord(b, start) {
 		return 0, 0, false
 	}
 	to = run(b, from, b64url|dot|base64Rest|equals|tokenRest)
-	text := b[from:to]
+	text := bytes.TrimRight(b[from:to], "=")
 	switch {
-	case len(text) < 6 || bytes.HasSuffix(text, []byte("=")) && to < len(b) && (b[to] == '"' || b[to] == '\\'):
-		return 0, 0, false // a word, or realm="…"
+	case len(text) < 6:
+		return 0, 0, false
 	case len(text) >= 32:
 		return from, to, true
 	}
+	// Letters of one case are a word, as the realm of realm="…".
 	capitals := run(text, 1, lower) < len(text) && run(text, 0, upper) < len(text)
 	return from, to, capitals && !prose(text)
 }
@@ -102,10 +102,9 @@ func prose(text []byte) bool {
 	return true
 }
 
-// basicToken is base64 of user:password behind the word.
-func basicToken(b []byte, start, end int) (from, to int, ok bool) {
-	from = afterScheme(b, end)
-	if from == end || !startsWord(b, start) {
+// basicToken is base64 of user:password at from.
+func basicToken(b []byte, start, from int) (_, to int, ok bool) {
+	if from == start+len("basic") || !startsWord(b, start) {
 		return 0, 0, false
 	}
 	to = run(b, from, alnum|base64Rest|dashes)
@@ -230,8 +229,7 @@ func bodyBefore(b []byte, i, floor int) int {
 
 // userInfo is the password of scheme://user:password@host, or the only word
 // before the @, which is a token then.
-func userInfo(b []byte, start, end int) (from, to int, ok bool) {
-	const longest = 512
+func userInfo(b []byte, start, end, longest int) (from, to int, ok bool) {
 	if start == 0 || !is(b[start-1], alnum) {
 		return 0, 0, false
 	}

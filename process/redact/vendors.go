@@ -95,14 +95,14 @@ func vendorKey(v vendor, b []byte, start int) (from, to int, ok bool) {
 	case v.flags&address != 0:
 		return webhook(b, end, v.least)
 	}
-	to = run(b, end, v.of)
-	if to-end < v.least || v.flags&only != 0 && (to-end > v.least || !endsWord(b, to)) {
+	// What is refused was looked at only so far.
+	least := b[:min(len(b), end+max(v.least+1, 64))]
+	to = run(least, end, v.of)
+	if to-end < v.least || v.flags&only != 0 && (to-end > v.least || !endsWord(b, to)) ||
+		v.flags&mixed != 0 && !hasMixed(b[end:to]) {
 		return 0, 0, false
 	}
-	if v.flags&mixed != 0 && !hasMixed(b[end:to]) {
-		return 0, 0, false
-	}
-	return start, to, true
+	return start, run(b, to, v.of), true
 }
 
 // hasMixed tells whether text has digits and letters of both cases: names that

@@ -51,7 +51,8 @@ func (d dice) secret(kind string) (lead, secret string) {
 
 // pem is a private key of a random size; sometimes it is cut.
 func (d dice) pem() string {
-	name := pick(d, []string{"RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
+	name := pick(d, []string{"RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY",
+		"ENCRYPTED PRIVATE KEY"})
 	lines := []string{"-----BEGIN " + name + "-----"}
 	for range 2 + d.IntN(20) {
 		lines = append(lines, d.of(base64s, 64))
@@ -143,7 +144,8 @@ func (d dice) apiKey() (lead, secret string) {
 		{"", "ghp_" + d.of(alnum, 36)}, {"", "gho_" + d.of(alnum, 36)},
 		{"", "github_pat_" + d.of(alnum, 22) + "_" + d.of(alnum, 59)}, {"", "glpat-" + d.of(base64us, 20)},
 		{"", "xoxb-" + d.of(digits, 12) + "-" + d.of(digits, 12) + "-" + d.of(alnum, 24)},
-		{"https://hooks.slack.com/services/", "T" + d.of(uppers+digits, 8) + "/B" + d.of(uppers+digits, 8) + "/" + d.of(alnum, 24)},
+		{"https://hooks.slack.com/services/", "T" + d.of(uppers+digits, 8) + "/B" + d.of(uppers+digits,
+			8) + "/" + d.of(alnum, 24)},
 		{"https://discord.com/api/webhooks/", d.of(digits, 18) + "/" + d.of(base64us, 68)},
 		{"Authorization: Bot ", "M" + d.of(alnum, 23) + "." + d.of(base64us, 6) + "." + d.of(base64us, 38)},
 		{"", "sk_live_" + d.of(alnum, 24)}, {"", "rk_test_" + d.of(alnum, 24)}, {"", "whsec_" + d.of(alnum, 32)},

@@ -69,7 +69,8 @@ func must(b []byte, err error) []byte {
 
 // keyed plants a value that only its key makes a secret.
 func (d dice) keyed(number int) Case {
-	key := d.mixed(pick(d, []string{"password", "passphrase", "db_password", "secret", "client_secret", "apiKey", "api-key",
+	key := d.mixed(pick(d, []string{"password", "passphrase", "db_password", "secret", "client_secret", "apiKey",
+		"api-key",
 		"x-api-key", "credentials", "Authorization", "SessionToken", "Signature", "private_key", "userPass",
 		"X-Amz-Security-Token", "access_token", "secretAccessKey"}))
 	simple := d.of(alnum, 10+d.IntN(20))
@@ -115,7 +116,8 @@ func (d dice) keyedText(key, simple, hard, quotedHard string) []Case {
 		text("cut JSON", quotedHard, "INFO got "+inner[:len(inner)-1]),
 		text("cut value", simple, `INFO got {"a":1,"`+key+`":"`+simple),
 		text("cut JSON in a string", quotedHard, `INFO got {"body":"`+escaped(inner)+`","x`),
-		text("cut JSON twice in a string", simple, `{"body":"`+escaped(`{"b":"`+escaped(`{"`+key+`":"`+simple+`"}`)+`"}`)+`","x`),
+		text("cut JSON twice in a string", simple,
+			`{"body":"`+escaped(`{"b":"`+escaped(`{"`+key+`":"`+simple+`"}`)+`"}`)+`","x`),
 		text("cut, escaped", simple, `INFO {"body":"`+d.unicode(key+"="+simple)+`","x`),
 		text("ends", simple, d.prose(2)+" "+key+"="+simple),
 		text("between scripts", simple, "ключ→"+key+"="+simple+" →ключ"),
@@ -148,7 +150,9 @@ func (d dice) keyedJSON(key, simple, quotedHard string) []Case {
 		value("cut", simple, `{"a":[1,{"`+key+`":"`+simple+`"},`),
 		value("pretty", simple, "{\n  \"a\": 1,\n  \""+key+"\": \""+simple+"\"\n}"),
 		{Place: "header", Form: Value, Key: key, Secret: simple, Body: []byte(simple)},
-		{Place: "attribute", Form: Value, Key: fmt.Sprintf("http.request.header.%s", key), Secret: simple, Body: []byte(simple)},
-		{Place: "attribute of text", Form: Value, Key: "db.statement", Secret: simple, Body: []byte("x " + key + "=" + simple)},
+		{Place: "attribute", Form: Value, Key: fmt.Sprintf("http.request.header.%s", key), Secret: simple,
+			Body: []byte(simple)},
+		{Place: "attribute of text", Form: Value, Key: "db.statement", Secret: simple,
+			Body: []byte("x " + key + "=" + simple)},
 	}
 }

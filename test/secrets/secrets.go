@@ -112,7 +112,8 @@ func (d dice) of(alphabet string, n int) string {
 	}
 }
 
-var words = []string{"order", "took", "cache miss for", "user", "retry", "failed with", "connected to", "reading", "done",
+var words = []string{"order", "took", "cache miss for", "user", "retry", "failed with", "connected to", "reading",
+	"done",
 	"item", "status", "200", "in 31.5 ms", "über", "客户", "naïve", "—", "42", "→"}
 
 func (d dice) prose(n int) string {
