@@ -73,7 +73,8 @@ func TestCut(t *testing.T) {
 
 // A text comes back as it was, unless it is refused.
 func FuzzCut(f *testing.F) {
-	for _, seed := range []string{"a${ssm:/p}b", "${secretsmanager:x#y}", "${kms:A+=}", "${ssm:", "${env:X}", "$${ssm:a}}"} {
+	for _, seed := range []string{"a${ssm:/p}b", "${secretsmanager:x#y}", "${kms:A+=}", "${ssm:", "${env:X}",
+		"$${ssm:a}}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
