@@ -189,15 +189,15 @@ var derived = []struct {
 	}},
 }
 
-// behind says which variables of a drop-in mode may be behind a setting; those
+// causes says which variables of a drop-in mode may be behind a setting; those
 // of "" may be behind any. The first that is set is the one.
-type behind []struct {
+type causes []struct {
 	setting string
 	names   []string
 }
 
 // derive lets do change the Config and takes note of what it has changed.
-func (c *Config) derive(by behind, do func()) {
+func (c *Config) derive(by causes, do func()) {
 	before := make([]string, len(derived))
 	for i, d := range derived {
 		before[i] = d.show(c)
@@ -217,7 +217,7 @@ func (c *Config) derive(by behind, do func()) {
 }
 
 // of gives the variable that is behind a setting.
-func (b behind) of(setting string, getenv func(string) string) string {
+func (b causes) of(setting string, getenv func(string) string) string {
 	for _, row := range b {
 		if row.setting != setting && row.setting != "" {
 			continue
@@ -231,13 +231,13 @@ func (b behind) of(setting string, getenv func(string) string) string {
 	return "drop-in mode"
 }
 
-var behindSample = behind{
+var behindSample = causes{
 	{"SLIPSTREAM_BUFFER_BYTES", []string{samplePrefix + "SHIP_RATE_BYTES"}},
 	{"SLIPSTREAM_LOG_TYPES", []string{samplePrefix + "LOG_TYPES"}},
 	{"", []string{samplePrefix + "S3_BUCKET"}},
 }
 
-var behindEdgeDelta = behind{
+var behindEdgeDelta = causes{
 	{"SLIPSTREAM_LOG_TYPES", []string{"ED_LAMBDA_LOG_TYPES"}},
 	{"SLIPSTREAM_FLUSH", []string{"ED_FLUSH_AT_NEXT_INVOKE"}},
 	{"SLIPSTREAM_LOG_LEVEL", []string{"ED_PRINT_EXTENSION_LOGS"}},
@@ -249,4 +249,4 @@ var behindEdgeDelta = behind{
 	{"", []string{"ED_ENDPOINT", "KINESIS_ENDPOINT"}},
 }
 
-var behindManaged = behind{{"", []string{"AWS_LAMBDA_INITIALIZATION_TYPE"}}}
+var behindManaged = causes{{"", []string{"AWS_LAMBDA_INITIALIZATION_TYPE"}}}
