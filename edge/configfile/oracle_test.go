@@ -19,8 +19,8 @@ type writer struct{ *rand.Rand }
 // text is made of what has a meaning in YAML.
 func (w writer) text() string {
 	pieces := []string{
-		"a", "b", "Ä", " ", "  ", ":", ": ", "#", " #", "- ", "-", "'", `"`, `\`, "{", "}", "[", "]", ",", "&", "*", "!", "|", ">",
-		"%", "@", "`", "1", "0x1", "true", "null", "~", "=", "${ssm:/x}", "https://h/p?q=r", "\n", "\t", "<<", "?",
+		"a", "b", "Ä", " ", "  ", ":", ": ", "#", " #", "- ", "-", "'", `"`, `\`, "{", "}", "[", "]", ",", "&", "*", "!", "|",
+		">", "%", "@", "`", "1", "0x1", "true", "null", "~", "=", "${ssm:/x}", "https://h/p?q=r", "\n", "\t", "<<", "?",
 	}
 	var b strings.Builder
 	for range w.IntN(6) {
