@@ -357,6 +357,26 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+func TestExpand(t *testing.T) {
+	c := newCloud(t)
+	c.set("a", "one")
+	store := c.store(nil)
+	for text, want := range map[string]string{
+		"": "", "plain": "plain", "<${ssm:a}${ssm:a}>": "<oneone>", "${ssm:b}": "! ${ssm:b}: the secret is empty", "${ssm:": "! ",
+	} {
+		got, err := store.Expand(t.Context(), text)
+		if err != nil {
+			got += "! " + err.Error()
+		}
+		if got != want && (err == nil || want != "! ") {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if c.count("a") != 1 || c.count("") != 0 {
+		t.Errorf("asked %v", c.asked)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	c := newCloud(t)
 	store, l := c.store(nil), references(t, "${ssm:a}${ssm:b}")
