@@ -78,7 +78,7 @@ var layers = []row{
 
 	{prefix: "edge", project: []string{"edge", "intake", "process", "rollup", "destination", "wire", "telemetry"}},
 	{prefix: "edge/behind"},
-	{prefix: "edge/configfile", modules: []string{goYAML}},
+	{prefix: "edge/configfile", modules: []string{goYAML}, tests: []string{yamlV3}},
 	{prefix: "edge/lambda"},
 	{prefix: "edge/buffer", project: []string{"telemetry", "wire"}, modules: []string{compress},
 		tests: []string{"process/frame", "process/sample"}},
@@ -135,6 +135,7 @@ const (
 	jx             = "github.com/go-faster/jx"
 	compress       = "github.com/klauspost/compress"
 	goYAML         = "github.com/goccy/go-yaml"
+	yamlV3         = "go.yaml.in/yaml/v3"
 	sdk            = "github.com/aws/aws-sdk-go-v2"
 	sdkCredentials = "github.com/aws/aws-sdk-go-v2/credentials"
 	sdkS3          = "github.com/aws/aws-sdk-go-v2/service/s3"

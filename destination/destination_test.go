@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,12 +133,28 @@ func TestExcerpt(t *testing.T) {
 		"":                          "",
 		" two\r\n lines\x00\u202e ": "two lines",
 		"my-secret is my-secret":    "*** is ***",
+		"a my-secret-longer":        "a ***", // the part must not hide the whole
 		"\xff broken \xc3":          "broken",
 		strings.Repeat("é", 200):    strings.Repeat("é", 150) + "…",
 	} {
-		if got := Excerpt(in, "", "my-secret"); got != want {
+		if got := Excerpt(in, "", "my-secret", "my-secret-longer"); got != want {
 			t.Errorf("%q became %q", in, got)
 		}
+	}
+}
+
+// Of a header, what an endpoint may tell back is secret in each of its forms.
+func TestHeaderSecrets(t *testing.T) {
+	h := Headers{}
+	h.SetUser(url.UserPassword("the-user", "pass:word"))
+	if err := h.Set("X-Key", "Token abc-def"); err != nil {
+		t.Fatal(err)
+	}
+	got := h.Secrets()
+	slices.Sort(got)
+	basic := "dGhlLXVzZXI6cGFzczp3b3Jk"
+	if want := []string{"Basic " + basic, "Token abc-def", "abc-def", basic, "pass:word", "the-user"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

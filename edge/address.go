@@ -153,11 +153,11 @@ func (at *address) url(values secret.Values) (*url.URL, error) {
 		return nil, err
 	}
 	u, err := url.Parse(front)
-	if err != nil { // the cause may quote what is secret
+	switch { // the cause may quote what is secret
+	case values != nil && (err != nil || !isHost(u.Hostname())):
+		return nil, errors.New("what the secret holds makes no URL of it; keep a host, host and path, or path there")
+	case err != nil:
 		return nil, errors.New("it is not a URL; write it like s3://bucket/prefix")
-	}
-	if values != nil && !isHost(u.Hostname()) {
-		return nil, errors.New("what the secret holds is no host, or host and path")
 	}
 	post := u.Scheme == "https" || u.Scheme == "http"
 	if u.User != nil && !post {

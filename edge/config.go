@@ -104,10 +104,10 @@ func Load(getenv func(string) string) (Config, []error) {
 	set := func(name string) string { // of two names for one setting, ours wins: here or in the file
 		return first(getenv(name), file[name].text)
 	}
-	c.derive(sampleSources, func() { errs = append(errs, adaptiveBatching(&c, set)...) })
-	c.derive(edgeDeltaSources, func() { errs = append(errs, edgeDelta(&c, set)...) })
+	c.derive(behindSample, func() { errs = append(errs, adaptiveBatching(&c, set)...) })
+	c.derive(behindEdgeDelta, func() { errs = append(errs, edgeDelta(&c, set)...) })
 	if c.managed() {
-		c.derive(managedSources, func() { c.Strategy, c.TelemetryAPI = flush.Continuous, apiTelemetry })
+		c.derive(behindManaged, func() { c.Strategy, c.TelemetryAPI = flush.Continuous, apiTelemetry })
 	}
 	if len(c.Destinations) == 0 {
 		errs = append(errs, errors.New("read SLIPSTREAM_DESTINATIONS: it is empty, so nothing is collected; "+

@@ -190,10 +190,15 @@ var derived = []struct {
 	}},
 }
 
-// derive lets do change the Config and takes note of what it has changed:
-// sources has the variables that may be behind it, by setting and for the rest
-// under "", the first that is set being the one.
-func (c *Config) derive(sources map[string][]string, do func()) {
+// causes says which variables of a drop-in mode may be behind a setting; those
+// of "" may be behind any. The first that is set is the one.
+type causes []struct {
+	setting string
+	names   []string
+}
+
+// derive lets do change the Config and takes note of what it has changed.
+func (c *Config) derive(by causes, do func()) {
 	before := make([]string, len(derived))
 	for i, d := range derived {
 		before[i] = d.show(c)
@@ -204,12 +209,7 @@ func (c *Config) derive(sources map[string][]string, do func()) {
 		if after == before[i] {
 			continue
 		}
-		source := ""
-		for _, name := range append(sources[d.name], sources[""]...) {
-			if source == "" && c.Getenv(name) != "" {
-				source = name
-			}
-		}
+		source := by.of(d.name, c.Getenv)
 		if d.name == "SLIPSTREAM_DESTINATIONS" && before[i] != "" {
 			source = c.settings[d.name].Source + ", " + source
 		}
@@ -217,22 +217,37 @@ func (c *Config) derive(sources map[string][]string, do func()) {
 	}
 }
 
-var sampleSources = map[string][]string{
-	"SLIPSTREAM_BUFFER_BYTES": {samplePrefix + "SHIP_RATE_BYTES"},
-	"SLIPSTREAM_LOG_TYPES":    {samplePrefix + "LOG_TYPES"},
-	"":                        {samplePrefix + "S3_BUCKET"},
+// of gives the variable that is behind a setting.
+func (b causes) of(setting string, getenv func(string) string) string {
+	for _, row := range b {
+		if row.setting != setting && row.setting != "" {
+			continue
+		}
+		for _, name := range row.names {
+			if getenv(name) != "" {
+				return name
+			}
+		}
+	}
+	return "drop-in mode"
 }
 
-var edgeDeltaSources = map[string][]string{
-	"SLIPSTREAM_LOG_TYPES":            {"ED_LAMBDA_LOG_TYPES"},
-	"SLIPSTREAM_FLUSH":                {"ED_FLUSH_AT_NEXT_INVOKE"},
-	"SLIPSTREAM_LOG_LEVEL":            {"ED_PRINT_EXTENSION_LOGS"},
-	"SLIPSTREAM_BUFFER_BYTES":         {"ED_BUFFER_SIZE_MB"},
-	"SLIPSTREAM_SEND_TIMEOUT_MS":      {"ED_PUSH_TIMEOUT_SEC"},
-	"SLIPSTREAM_TELEMETRY_MAX_ITEMS":  {"ED_LAMBDA_MAX_ITEMS"},
-	"SLIPSTREAM_TELEMETRY_MAX_BYTES":  {"ED_LAMBDA_MAX_BYTES"},
-	"SLIPSTREAM_TELEMETRY_TIMEOUT_MS": {"ED_LAMBDA_TIMEOUT_MS"},
-	"":                                {"ED_ENDPOINT", "KINESIS_ENDPOINT"},
+var behindSample = causes{
+	{"SLIPSTREAM_BUFFER_BYTES", []string{samplePrefix + "SHIP_RATE_BYTES"}},
+	{"SLIPSTREAM_LOG_TYPES", []string{samplePrefix + "LOG_TYPES"}},
+	{"", []string{samplePrefix + "S3_BUCKET"}},
 }
 
-var managedSources = map[string][]string{"": {"AWS_LAMBDA_INITIALIZATION_TYPE"}}
+var behindEdgeDelta = causes{
+	{"SLIPSTREAM_LOG_TYPES", []string{"ED_LAMBDA_LOG_TYPES"}},
+	{"SLIPSTREAM_FLUSH", []string{"ED_FLUSH_AT_NEXT_INVOKE"}},
+	{"SLIPSTREAM_LOG_LEVEL", []string{"ED_PRINT_EXTENSION_LOGS"}},
+	{"SLIPSTREAM_BUFFER_BYTES", []string{"ED_BUFFER_SIZE_MB"}},
+	{"SLIPSTREAM_SEND_TIMEOUT_MS", []string{"ED_PUSH_TIMEOUT_SEC"}},
+	{"SLIPSTREAM_TELEMETRY_MAX_ITEMS", []string{"ED_LAMBDA_MAX_ITEMS"}},
+	{"SLIPSTREAM_TELEMETRY_MAX_BYTES", []string{"ED_LAMBDA_MAX_BYTES"}},
+	{"SLIPSTREAM_TELEMETRY_TIMEOUT_MS", []string{"ED_LAMBDA_TIMEOUT_MS"}},
+	{"", []string{"ED_ENDPOINT", "KINESIS_ENDPOINT"}},
+}
+
+var behindManaged = causes{{"", []string{"AWS_LAMBDA_INITIALIZATION_TYPE"}}}

@@ -52,7 +52,8 @@ func TestConfigFile(t *testing.T) {
 			map[string]string{"SLIPSTREAM_BATCH_BYTES": "7"}, func(c *Config) { c.BatchBytes = 4096 },
 			[]string{`read SLIPSTREAM_BATCH_BYTES="7": out of range 1024 to 8388608; using that of FILE:1`}},
 		"both bad": {"batch_bytes: 8\ndestinations: s3://b\n", map[string]string{"SLIPSTREAM_BATCH_BYTES": "7"},
-			func(*Config) {}, []string{"using that of FILE:1", `read FILE:1, batch_bytes="8": out of range 1024 to 8388608; using 0`}},
+			func(*Config) {}, []string{"using that of FILE:1",
+				`read FILE:1, batch_bytes="8": out of range 1024 to 8388608; using 0`}},
 		"the file wins over a drop-in's own": {"destinations: s3://b\nsend_timeout_ms: 700\nflush: periodic\n",
 			map[string]string{"ED_ENDPOINT": "https://h", "ED_PUSH_TIMEOUT_SEC": "9"}, func(c *Config) {
 				own := defaults()
@@ -61,7 +62,8 @@ func TestConfigFile(t *testing.T) {
 				own.SendTimeout, own.Strategy = 700*time.Millisecond, flush.Periodic
 				*c = own
 			}, nil},
-		"what is wrong costs itself": {"destinations: s3://b\nbacth_bytes: 9\nmax-hold-ms: 7\nSTRICT: true\nbatch_bytes: [1]\n" +
+		"what is wrong costs itself": {"destinations: s3://b\nbacth_bytes: 9\nmax-hold-ms: 7\nSTRICT: true\n" +
+			"batch_bytes: [1]\n" +
 			"log_types: {a: 1}\nlisten: [\"a,b\"]\nbatch_invokes:\nregion: x\nconfig_file: y\nshutdown_wait_ms: \"\n" +
 			"max_hold_ms: 7\n", nil, func(c *Config) { c.MaxHold = 7 * time.Millisecond }, []string{
 			"read FILE:2, bacth_bytes: there is no such setting; is batch_bytes meant?",
@@ -93,8 +95,8 @@ func TestConfigFile(t *testing.T) {
 			compareErrors(t, tt.errs, errs)
 		})
 	}
-	_, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "s3://b", configFileVariable: "/nowhere.yaml"}))
-	compareErrors(t, []string{`read SLIPSTREAM_CONFIG_FILE="/nowhere.yaml": open /nowhere.yaml: no such file or directory; ` +
+	_, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "s3://b", configFileVariable: "/none.yaml"}))
+	compareErrors(t, []string{`read SLIPSTREAM_CONFIG_FILE="/none.yaml": open /none.yaml: no such file or directory; ` +
 		"using the variables alone"}, errs)
 }
 
@@ -141,7 +143,8 @@ func TestSources(t *testing.T) {
 		got := map[string]string{}
 		for _, s := range c.settings {
 			if s.Source != byDefault {
-				got[strings.TrimPrefix(s.Name, ownPrefix)] = strings.ReplaceAll(s.Value+" "+s.Source, env[configFileVariable], "FILE")
+				text := strings.ReplaceAll(s.Value+" "+s.Source, env[configFileVariable], "FILE")
+				got[strings.TrimPrefix(s.Name, ownPrefix)] = text
 			}
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -181,7 +184,8 @@ func TestInspect(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]Problem{
-		{true, `open destination gopher://g: unknown scheme "gopher" (use s3, file, otlp+http, otlp+https, https, http or firehose)`},
+		{true, `open destination gopher://g: unknown scheme "gopher" ` +
+			"(use s3, file, otlp+http, otlp+https, https, http or firehose)"},
 		{true, "${secretsmanager:json#b} of otlp+http://o:4318 " + failed},
 		{false, "SLIPSTREAM_MAX_HOLD: there is no such variable; is SLIPSTREAM_MAX_HOLD_MS meant?"},
 		{false, "SLIPSTREAM_NONSENSE: there is no such variable; it has no effect"},

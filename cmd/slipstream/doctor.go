@@ -176,7 +176,7 @@ func columns(b *strings.Builder, all []edge.Setting) {
 			shown, below = "", listed(shown)
 		}
 		label := shortName(s.Name)
-		fmt.Fprintf(b, "  %s%s  %s%s  %s\n", label, spaces(name-columnsOf(label)), shown, spaces(value-columnsOf(shown)), s.Source)
+		fmt.Fprintf(b, "  %s  %s  %s\n", padded(label, name), padded(shown, value), s.Source)
 		for _, line := range below {
 			fmt.Fprintf(b, "    %s\n", line)
 		}
@@ -185,7 +185,9 @@ func columns(b *strings.Builder, all []edge.Setting) {
 
 func columnsOf(text string) int { return utf8.RuneCountInString(text) }
 
-func spaces(n int) string { return strings.Repeat(" ", max(n, 0)) }
+func padded(text string, columns int) string {
+	return text + strings.Repeat(" ", max(columns-columnsOf(text), 0))
+}
 
 // shortName is a setting as the file calls it; other variables keep their names.
 func shortName(name string) string {

@@ -79,7 +79,9 @@ func (c *Client) refused(resp *destination.Response) error {
 	if message := destination.Excerpt(errorMessage(resp), c.secrets...); message != "" {
 		text += ": " + message
 	}
-	e := &destination.Error{Op: "post " + c.config.Signal, Target: c.config.Name, Status: resp.Status, Err: errors.New(text)}
+	e := &destination.Error{
+		Op: "post " + c.config.Signal, Target: c.config.Name, Status: resp.Status, Err: errors.New(text),
+	}
 	e.RetryAfter = resp.RetryAfter(time.Now())
 	switch resp.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

@@ -97,7 +97,8 @@ func found(text string) (string, error) {
 }
 
 // call makes one request of a service that speaks JSON and reads its answer.
-func call(ctx context.Context, client *awsauth.Client, from source, getenv func(string) string, input, answer any) error {
+func call(ctx context.Context, client *awsauth.Client, from source, getenv func(string) string,
+	input, answer any) error {
 	s, region := serviceOf(from.kind), regionOf(from, getenv)
 	endpoint, err := awsauth.Endpoint("", s.endpoint, getenv)
 	if err != nil {
@@ -152,8 +153,8 @@ func regionOf(from source, getenv func(string) string) string {
 }
 
 // passing are the codes of answers that another try may turn into a secret.
-var passing = []string{"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "ExpiredTokenException",
-	"ExpiredToken", "InternalServiceError", "KMSInternalException", "DependencyTimeoutException"}
+var passing = []string{"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded",
+	"ExpiredTokenException", "ExpiredToken", "InternalServiceError", "KMSInternalException", "DependencyTimeoutException"}
 
 // refused is the error of an answer that holds no secret.
 func refused(resp *destination.Response, creds aws.Credentials, s service, region string) error {

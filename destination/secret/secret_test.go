@@ -73,7 +73,8 @@ func TestCut(t *testing.T) {
 
 // A text comes back as it was, unless it is refused.
 func FuzzCut(f *testing.F) {
-	for _, seed := range []string{"a${ssm:/p}b", "${secretsmanager:x#y}", "${kms:A+=}", "${ssm:", "${env:X}", "$${ssm:a}}"} {
+	for _, seed := range []string{"a${ssm:/p}b", "${secretsmanager:x#y}", "${kms:A+=}", "${ssm:", "${env:X}",
+		"$${ssm:a}}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -353,6 +354,26 @@ func TestFailures(t *testing.T) {
 		if values, err := store.Get(t.Context(), l); err != nil || values[l[0]] != "good" {
 			t.Errorf("%+v: after a while %v %v", tt, values, err)
 		}
+	}
+}
+
+func TestExpand(t *testing.T) {
+	c := newCloud(t)
+	c.set("a", "one")
+	store := c.store(nil)
+	for text, want := range map[string]string{
+		"": "", "plain": "plain", "<${ssm:a}${ssm:a}>": "<oneone>", "${ssm:b}": "! ${ssm:b}: the secret is empty", "${ssm:": "! ",
+	} {
+		got, err := store.Expand(t.Context(), text)
+		if err != nil {
+			got += "! " + err.Error()
+		}
+		if got != want && (err == nil || want != "! ") {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if c.count("a") != 1 || c.count("") != 0 {
+		t.Errorf("asked %v", c.asked)
 	}
 }
 

@@ -63,6 +63,21 @@ func (s *Store) Get(ctx context.Context, references References) (Values, error) 
 	})
 }
 
+// Expand gives a setting's text with the values in the places of its references,
+// as Get does. It is for settings that are secret themselves, such as a key.
+func (s *Store) Expand(ctx context.Context, text string) (string, error) {
+	var references References
+	cut, err := references.Cut(text)
+	if err != nil || len(references) == 0 {
+		return cut, err
+	}
+	values, err := s.Get(ctx, references)
+	if err != nil {
+		return "", err
+	}
+	return references.Expand(cut, func(r Reference) string { return values[r] }), nil
+}
+
 // Renew is Get after values were refused by whom they are for: one that is still
 // what was refused is asked for again, unless its last answer is younger than a
 // minute. Where AWS cannot be asked there is an error, and the old value stays.

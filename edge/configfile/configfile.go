@@ -1,20 +1,17 @@
 // Package configfile reads a file of settings in YAML: a map whose keys are
 // settings. Use it for the extension's configuration file. What is wrong in the
-// file costs its own entry only, and every complaint has a line.
+// file costs its own entry only, and every complaint has a line. Of the library
+// it links the scanner alone: its parser would be 0.3 MB more for each cold
+// start, and settings need little of it.
 package configfile
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
 const (
@@ -109,194 +106,44 @@ func parse(content []byte, linesBefore int) (entries []Entry, broken *Entry) {
 			entries, broken = nil, &Entry{Line: linesBefore + 1, Err: errors.New("it cannot be read as YAML")}
 		}
 	}()
-	file, err := parser.ParseBytes(content, 0)
+	doc, rest, err := document(string(content))
 	if err != nil {
-		return nil, syntax(err, linesBefore)
+		return nil, &Entry{Line: linesBefore + err.line, Err: fmt.Errorf("it is not YAML: %s", err.text)}
 	}
-	for _, doc := range file.Docs {
-		if doc.Body == nil || doc.Body.Type() == ast.DirectiveType {
-			continue
+	switch {
+	case doc == nil || doc.kind == nothing:
+	case doc.kind != object:
+		entries = append(entries, Entry{Line: linesBefore + doc.line,
+			Err: errors.New("there is no setting; write lines like max_staleness: 20s")})
+	default:
+		for i, key := range doc.keys {
+			e := Entry{Line: linesBefore + key.line}
+			if e.Key, e.Err = key.text(); e.Err == nil {
+				e.Err = e.read(doc.items[i])
+			}
+			entries = append(entries, e)
 		}
-		if len(entries) > 0 {
-			return append(entries, Entry{Line: linesBefore + lineOf(doc.Body),
-				Err: errors.New("a second document is not read")}), nil
-		}
-		switch body := doc.Body.(type) {
-		case *ast.MappingNode:
-			entries = append(entries, all(body.Values, linesBefore)...)
-		case *ast.MappingValueNode:
-			entries = append(entries, all([]*ast.MappingValueNode{body}, linesBefore)...)
-		case *ast.NullNode:
-		default:
-			entries = append(entries, Entry{Line: linesBefore + lineOf(body),
-				Err: errors.New("there is no setting; write lines like max_staleness: 20s")})
-		}
+	}
+	if rest > 0 {
+		entries = append(entries, Entry{Line: linesBefore + rest, Err: errors.New("a second document is not read")})
 	}
 	return entries, nil
 }
 
-// syntax is the entry of an error of YAML's rules. What it would quote of the
-// file may be secret.
-func syntax(err error, linesBefore int) *Entry {
-	e := &Entry{Line: linesBefore + 1, Err: errors.New("it is not YAML")}
-	var told interface {
-		error
-		GetMessage() string
-	}
-	if errors.As(err, &told) && !strings.Contains(told.GetMessage(), `"`) {
-		e.Err = fmt.Errorf("it is not YAML: %s", told.GetMessage())
-	}
-	var at interface {
-		error
-		GetToken() *token.Token
-	}
-	if errors.As(err, &at) && at.GetToken() != nil && at.GetToken().Position != nil {
-		e.Line = linesBefore + max(at.GetToken().Position.Line, 1)
-	}
-	return e
-}
-
-func lineOf(n ast.Node) int {
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		return max(t.Position.Line, 1)
-	}
-	return 1
-}
-
-// all reads the values of the map at the top.
-func all(values []*ast.MappingValueNode, linesBefore int) []Entry {
-	entries := make([]Entry, 0, len(values))
-	for _, v := range values {
-		e := Entry{Line: linesBefore + lineOf(v.Key)}
-		if e.Key, e.Err = single(v.Key); e.Err == nil {
-			e.Err = e.read(v.Value)
-		}
-		entries = append(entries, e)
-	}
-	return entries
-}
-
 // read puts the value into the entry.
-func (e *Entry) read(value ast.Node) (err error) {
-	switch value.Type() {
-	case ast.NullType:
+func (e *Entry) read(value *node) (err error) {
+	switch value.kind {
+	case nothing:
 		return errors.New("it has no value; leave it out, or give it one")
-	case ast.SequenceType, ast.MappingType, ast.MappingValueType:
-		text, err := appendJSON(nil, value, maxDepth)
+	case list, object:
+		text, err := value.appendJSON(nil)
 		if err != nil {
 			return err
 		}
 		e.JSON = string(text)
-		e.List = singles(value)
+		e.List = value.texts()
 		return nil
 	}
-	e.Text, err = single(value)
+	e.Text, err = value.text()
 	return err
-}
-
-// singles gives the texts of a list that has nothing but single values.
-func singles(value ast.Node) []string {
-	list, ok := value.(*ast.SequenceNode)
-	if !ok {
-		return nil
-	}
-	var texts []string
-	for _, item := range list.Values {
-		text, err := single(item)
-		if err != nil {
-			return nil
-		}
-		texts = append(texts, text)
-	}
-	return texts
-}
-
-var errNotRead = errors.New("anchors, aliases, tags and merges are not read; write the value itself")
-
-// single gives the text of a value that is no list or map, or of a key.
-func single(n ast.Node) (string, error) {
-	switch n := n.(type) {
-	case *ast.StringNode:
-		return n.Value, nil
-	case *ast.LiteralNode:
-		return n.Value.Value, nil
-	case *ast.MappingKeyNode:
-		return single(n.Value)
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return n.GetToken().Value, nil
-	case *ast.NullNode:
-		return "", errors.New("a value is missing in it")
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
-		return "", errNotRead
-	}
-	return "", errors.New("a list or map where a single value should be")
-}
-
-// appendJSON writes a value as JSON, in the order of the file.
-func appendJSON(dst []byte, n ast.Node, depth int) ([]byte, error) {
-	if depth == 0 {
-		return nil, fmt.Errorf("it is nested deeper than %d", maxDepth)
-	}
-	switch n := n.(type) {
-	case *ast.SequenceNode:
-		dst = append(dst, '[')
-		for i, item := range n.Values {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			var err error
-			if dst, err = appendJSON(dst, item, depth-1); err != nil {
-				return nil, err
-			}
-		}
-		return append(dst, ']'), nil
-	case *ast.MappingNode:
-		return appendObject(dst, n.Values, depth)
-	case *ast.MappingValueNode:
-		return appendObject(dst, []*ast.MappingValueNode{n}, depth)
-	case *ast.NullNode:
-		return append(dst, "null"...), nil
-	case *ast.BoolNode:
-		return appendValue(dst, n.Value)
-	case *ast.IntegerNode:
-		return appendValue(dst, n.Value)
-	case *ast.FloatNode:
-		return appendValue(dst, n.Value)
-	}
-	text, err := single(n)
-	if err != nil {
-		return nil, err
-	}
-	return appendValue(dst, text)
-}
-
-func appendObject(dst []byte, values []*ast.MappingValueNode, depth int) ([]byte, error) {
-	dst = append(dst, '{')
-	for i, v := range values {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		key, err := single(v.Key)
-		if err != nil {
-			return nil, err
-		}
-		if dst, err = appendValue(dst, key); err != nil {
-			return nil, err
-		}
-		if dst, err = appendJSON(append(dst, ':'), v.Value, depth-1); err != nil {
-			return nil, err
-		}
-	}
-	return append(dst, '}'), nil
-}
-
-// appendValue writes one value; < and & stay readable.
-func appendValue(dst []byte, value any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return nil, err
-	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...), nil
 }

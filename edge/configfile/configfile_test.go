@@ -38,20 +38,46 @@ func TestParse(t *testing.T) {
 		"lists":  {"---\na:\n  - x\n  - 2\nb: [p, q]\n", "2 a: [\"x\" \"2\"] [\"x\",2]\n5 b: [\"p\" \"q\"] [\"p\",\"q\"]\n"},
 		"what is JSON": {"a:\n  - name: x\n    at: {b: 1.5, a: [true, ~, 'n<']}\n  - 7\nb:\n  k: v\n",
 			"1 a: [{\"name\":\"x\",\"at\":{\"b\":1.5,\"a\":[true,null,\"n<\"]}},7]\n5 b: {\"k\":\"v\"}\n"},
-		"no value":          {"a:\nb: ~\nc: 1\n", "1 a! it has no value; leave it out, or give it one\n2 b! it has no value; leave it out, or give it one\n3 c: \"1\"\n"},
-		"anchors":           {"a: &x 1\nb: *x\nc: !!str 1\nd: [&y 1]\n", "1 a! " + errNotRead.Error() + "\n2 b! " + errNotRead.Error() + "\n3 c! " + errNotRead.Error() + "\n4 d! " + errNotRead.Error() + "\n"},
+		"no value": {"a:\nb: ~\nc: 1\n",
+			"1 a! it has no value; leave it out, or give it one\n" +
+				"2 b! it has no value; leave it out, or give it one\n" +
+				"3 c: \"1\"\n"},
+		"anchors": {"a: &x 1\nb: *x\nc: !!str 1\nd: [&y 1]\n",
+			"1 a! " + errNotRead.Error() + "\n2 b! " + errNotRead.Error() +
+				"\n3 c! " + errNotRead.Error() + "\n4 d! " + errNotRead.Error() + "\n"},
 		"a second document": {"a: 1\n---\nb: 2\n", "1 a: \"1\"\n3 ! a second document is not read\n"},
 		"a list at the top": {"- a\n- b\n", "1 ! there is no setting; write lines like max_staleness: 20s\n"},
 		"a text at the top": {"hello\n", "1 ! there is no setting; write lines like max_staleness: 20s\n"},
-		"twice":             {"a: 1\nb: 2\na: secret\n", "1 a: \"1\"\n2 b: \"2\"\n3 a! it is there twice; the first one counts\n"},
-		"an open quote":     {"a: 1\nb: \"secret\nc: 3\n", "1 a: \"1\"\n2 ! it is not YAML: could not find end character of double-quoted text\n3 c: \"3\"\n"},
-		"an open brace":     {"a: {x: 1\nb: 2\n", "1 ! it is not YAML: could not find flow mapping end token '}'\n2 b: \"2\"\n"},
-		"a tab":             {"a:\n\t- x\nb: 2\n", "2 ! it is not YAML: found character '\t' that cannot start any token\n3 b: \"2\"\n"},
-		"indented too far":  {"a: 1\n  b: 2\nc: 3\n", "1 ! it is not YAML: mapping value is not allowed in this context\n3 c: \"3\"\n"},
+		"twice": {"a: 1\nb: 2\na: secret\n",
+			"1 a: \"1\"\n2 b: \"2\"\n3 a! it is there twice; the first one counts\n"},
+		"an open quote": {"a: 1\nb: \"secret\nc: 3\n",
+			"1 a: \"1\"\n2 ! it is not YAML: could not find end character of double-quoted text\n3 c: \"3\"\n"},
+		"an open brace": {"a: {x: 1\nb: 2\n",
+			"1 ! it is not YAML: a bracket or brace is not closed\n2 b: \"2\"\n"},
+		"a tab": {"a:\n\t- x\nb: 2\n",
+			"2 ! it is not YAML: found character '\t' that cannot start any token\n3 b: \"2\"\n"},
+		"indented too far": {"a: 1\n  b: 2\nc: 3\n",
+			"2 ! it is not YAML: a value is not allowed there; " +
+				"check the indentation, and put quotes around text with : or #\n3 c: \"3\"\n"},
 		"a reserved letter": {"a: @x\nb: 2\n", "1 ! it is not YAML: '@' is a reserved character\n2 b: \"2\"\n"},
 		"a byte order mark": {"\uFEFFa: 1\r\nb: 2\r\n", "1 a: \"1\"\n2 b: \"2\"\n"},
-		"too deep":          {"a: " + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "\n", "1 a! it is nested deeper than 32\n"},
-		"a secret is a key": {"a: 1\n\"secret\": 1\n\"secret\": 2\n", "1 a: \"1\"\n2 secret: \"1\"\n3 secret! it is there twice; the first one counts\n"},
+		"too deep": {"a: " + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "\n",
+			"1 ! it is not YAML: it is nested deeper than 32\n"},
+		"a colon too many": {"a: secret: c\nb: 2\n", "1 ! it is not YAML: a value is not allowed there; " +
+			"check the indentation, and put quotes around text with : or #\n2 b: \"2\"\n"},
+		"no colon": {"a: 1\nsecret\n", "1 a: \"1\"\n2 ! there is no setting; write lines like max_staleness: 20s\n"},
+		"a key of its own kind": {"? a\n: b\nc: 1\n", "1 ! it is not YAML: a value is not allowed there; " +
+			"check the indentation, and put quotes around text with : or #\n2 ! it is not YAML: a value is not allowed there; " +
+			"check the indentation, and put quotes around text with : or #\n3 c: \"1\"\n"},
+		"an empty block": {"a: |\nb: 1\n", "1 a: \"\"\n2 b: \"1\"\n"},
+		"a merge":        {"<<: *x\na: {<<: 1}\n", "1 ! " + errNotRead.Error() + "\n2 a! " + errNotRead.Error() + "\n"},
+		"indentation of every kind": {"a:\n- x\n-\n  - y\n  -   k: v\n      l:\n      - 1\nb:\n    c: {d: [e,], f: , g}\n",
+			"1 a: [\"x\",[\"y\",{\"k\":\"v\",\"l\":[1]}]]\n8 b: {\"c\":{\"d\":[\"e\"],\"f\":null,\"g\":null}}\n"},
+		"numbers": {"a: [1, -2, 1.5, 0x1F, 0o17, 010, 1e3, .inf, 0b11, +5]\n",
+			"1 a: [\"1\" \"-2\" \"1.5\" \"0x1F\" \"0o17\" \"010\" \"1e3\" \".inf\" \"0b11\" \"+5\"] " +
+				"[1,-2,1.5,31,15,8,\"1e3\",\".inf\",3,\"+5\"]\n"},
+		"a secret is a key": {"a: 1\n\"secret\": 1\n\"secret\": 2\n",
+			"1 a: \"1\"\n2 secret: \"1\"\n3 secret! it is there twice; the first one counts\n"},
 	} {
 		if got := told(Parse([]byte(tt.text))); got != tt.want {
 			t.Errorf("%s:\n%q\ngives\n%s\nwant\n%s", name, tt.text, got, tt.want)
@@ -71,7 +97,8 @@ func TestRead(t *testing.T) {
 	for name, want := range map[string]string{
 		"large.yaml": "larger than 65536 bytes", "missing.yaml": "no such file", ".": "is a directory",
 	} {
-		if entries, err := Read(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) || entries != nil {
+		if entries, err := Read(filepath.Join(dir, name)); err == nil || entries != nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -31,7 +31,8 @@ func TestSecretsAndSettingsFile(t *testing.T) {
 				body, err := io.ReadAll(r.Body)
 				mu.Lock()
 				defer mu.Unlock()
-				if err != nil || r.URL.Path != "/in/the-path-in-clear" || r.Header.Get("Authorization") != "Bearer the-token-in-clear" {
+				token := r.Header.Get("Authorization")
+				if err != nil || r.URL.Path != "/in/the-path-in-clear" || token != "Bearer the-token-in-clear" {
 					http.Error(w, "who are you?", http.StatusForbidden)
 					return
 				}

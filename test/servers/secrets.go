@@ -97,7 +97,8 @@ func (s *Secrets) call(t testing.TB, service, target string, input, output any) 
 	r.Header.Set("X-Amz-Target", target)
 	sum := sha256.Sum256(body)
 	keys := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}
-	signed := v4.NewSigner().SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), service, region, time.Now())
+	hash := hex.EncodeToString(sum[:])
+	signed := v4.NewSigner().SignHTTP(context.Background(), keys, r, hash, service, region, time.Now())
 	alone := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := alone.Do(r)
 	if err := errors.Join(signed, err); err != nil {
