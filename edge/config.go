@@ -62,8 +62,8 @@ type Config struct {
 	// Outside is the world of a simulation; nothing of it is set in Lambda.
 	Outside Outside
 
-	secrets  *secret.Store      // resolves references to secrets, when they are needed
-	settings map[string]Setting // where each value comes from
+	secrets  *secret.Store // resolves references to secrets, when they are needed
+	settings []Setting     // where each value comes from, in the order of the table
 }
 
 // Outside replaces what a simulation cannot have of the machine.
@@ -92,13 +92,13 @@ type Function struct {
 // them that could not be used and says what was taken instead; the Config is
 // good in any case.
 func Load(getenv func(string) string) (Config, []error) {
-	c := Config{Getenv: getenv, secrets: secret.NewStore(getenv), settings: map[string]Setting{}}
+	c := Config{Getenv: getenv, secrets: secret.NewStore(getenv), settings: make([]Setting, 0, len(variables))}
 	file, errs := readConfigFile(strings.TrimSpace(getenv(configFileVariable)))
 	for _, v := range variables {
 		if v.set == nil {
 			continue
 		}
-		variable := given{text: strings.TrimSpace(getenv(v.name)), source: v.name, called: "read " + v.name}
+		variable := given{text: strings.TrimSpace(getenv(v.name)), source: v.name}
 		errs = append(errs, c.choose(v, variable, file[v.name])...)
 	}
 	set := func(name string) string { // of two names for one setting, ours wins: here or in the file

@@ -61,7 +61,7 @@ func Inspect(ctx context.Context, environment map[string]string, resolve bool) I
 	}
 	for _, l := range localListeners {
 		if address, on := c.listener(l.name); on {
-			in.Listeners = append(in.Listeners, Setting{l.name, address, c.settings["SLIPSTREAM_LISTEN"].Source})
+			in.Listeners = append(in.Listeners, Setting{l.name, address, c.setting("SLIPSTREAM_LISTEN").Source})
 		}
 	}
 	in.Secrets = c.tried(ctx, resolve)
@@ -87,7 +87,7 @@ func Inspect(ctx context.Context, environment map[string]string, resolve bool) I
 func (c *Config) shown(environment map[string]string) []Setting {
 	var all []Setting
 	for _, v := range variables {
-		if s, ok := c.settings[v.name]; ok && (s.Value != "" || strings.HasPrefix(v.name, ownPrefix)) {
+		if s := *c.setting(v.name); v.set != nil && (s.Value != "" || strings.HasPrefix(v.name, ownPrefix)) {
 			s.Value = shownValue(v.name, s.Value)
 			all = append(all, s)
 			continue

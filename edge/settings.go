@@ -39,33 +39,52 @@ const hiddenText = "***"
 // given is a setting's text, if there is any, and who gave it.
 type given struct {
 	text, source string
-	called       string // in messages: what was done, and with what
+	key          string // in the file; empty for a variable
 }
 
-// choose sets a setting to the first text given that is good, else its default.
-func (c *Config) choose(v variable, texts ...given) []error {
-	var errs []error
-	texts = slices.DeleteFunc(texts, func(g given) bool { return g.text == "" })
-	if v.value != "" {
-		texts = append(texts, given{text: v.value, source: byDefault})
+// called names it in messages.
+func (g given) called() string {
+	if g.key == "" {
+		return g.source
 	}
+	return g.source + ", " + g.key
+}
+
+// setting gives what is known of a setting by its variable's name.
+func (c *Config) setting(name string) *Setting {
+	i := slices.IndexFunc(c.settings, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		return &Setting{Name: name, Source: byDefault} // of a Config that Load has not made
+	}
+	return &c.settings[i]
+}
+
+// choose sets a setting to the variable's text if that is good, else to the
+// file's, else to its default.
+func (c *Config) choose(v variable, variable, file given) []error {
+	var errs []error
+	chosen := Setting{v.name, "", byDefault}
+	texts := [...]given{variable, file, {text: v.value, source: byDefault}}
 	for i, g := range texts {
+		if g.text == "" {
+			continue
+		}
 		err := v.set(c, g.text)
 		if err == nil {
-			c.settings[v.name] = Setting{v.name, g.text, g.source}
-			return errs
+			chosen = Setting{v.name, g.text, g.source}
+			break
 		}
 		instead := v.fallback()
-		if i+1 < len(texts) && texts[i+1].source != byDefault {
-			instead = "that of " + texts[i+1].source
+		if i == 0 && file.text != "" {
+			instead = "that of " + file.source
 		}
 		text := g.text
 		if slices.Contains(secretVariables, v.name) {
 			text = hiddenText
 		}
-		errs = append(errs, fmt.Errorf("%s=%q: %w; using %s", g.called, text, err, instead))
+		errs = append(errs, fmt.Errorf("read %s=%q: %w; using %s", g.called(), text, err, instead))
 	}
-	c.settings[v.name] = Setting{v.name, "", byDefault}
+	c.settings = append(c.settings, chosen)
 	return errs
 }
 
@@ -86,7 +105,7 @@ func readConfigFile(path string) (map[string]given, []error) {
 		name, text, err := fileSetting(e)
 		switch {
 		case err == nil:
-			file[name] = given{text: strings.TrimSpace(text), source: at, called: "read " + at + ", " + e.Key}
+			file[name] = given{text: strings.TrimSpace(text), source: at, key: e.Key}
 		case e.Key == "":
 			errs = append(errs, fmt.Errorf("read %s: %w", at, err))
 		default:
@@ -199,6 +218,10 @@ type causes []struct {
 
 // derive lets do change the Config and takes note of what it has changed.
 func (c *Config) derive(by causes, do func()) {
+	if by.of("", c.Getenv) == "" { // that mode is off
+		do()
+		return
+	}
 	before := make([]string, len(derived))
 	for i, d := range derived {
 		before[i] = d.show(c)
@@ -211,13 +234,13 @@ func (c *Config) derive(by causes, do func()) {
 		}
 		source := by.of(d.name, c.Getenv)
 		if d.name == "SLIPSTREAM_DESTINATIONS" && before[i] != "" {
-			source = c.settings[d.name].Source + ", " + source
+			source = c.setting(d.name).Source + ", " + source
 		}
-		c.settings[d.name] = Setting{d.name, after, source}
+		*c.setting(d.name) = Setting{d.name, after, source}
 	}
 }
 
-// of gives the variable that is behind a setting.
+// of gives the variable that is behind a setting, "" for none.
 func (b causes) of(setting string, getenv func(string) string) string {
 	for _, row := range b {
 		if row.setting != setting && row.setting != "" {
@@ -229,7 +252,7 @@ func (b causes) of(setting string, getenv func(string) string) string {
 			}
 		}
 	}
-	return "drop-in mode"
+	return ""
 }
 
 var behindSample = causes{
