@@ -36,6 +36,7 @@ const keptExport = 1 << 20
 // takeExport puts an export into every lane that wants it. When it returns nil,
 // what was taken survives the process.
 func (e *edge) takeExport(x *telemetry.Export) error {
+	<-e.ready
 	id, now := e.invocation.current(), e.clock.now()
 	failed, err := e.appendExport(x, id, now)
 	if failed && id != "" {

@@ -44,6 +44,7 @@ type edge struct {
 	pool    *buffer.Pool
 	spool   *spool.Spool
 	found   chan struct{} // closed when what earlier processes left is in the lanes
+	ready   chan struct{} // closed when the policy is there; nothing is taken before
 	changed chan struct{} // something of interest to the pace has happened
 	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
@@ -84,6 +85,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1), found: make(chan struct{}),
 		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
+		ready: make(chan struct{}),
 	}
 	defer e.client.Close()
 	if err := e.register(ctx); err != nil {
@@ -92,7 +94,9 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	res := e.resource()
 	e.identify(res)
 	configErrors = append(configErrors, e.openLanes(res)...)
-	configErrors = append(configErrors, e.openPolicy()...)
+	if c.Strict {
+		configErrors = append(configErrors, e.openPolicy()...)
+	}
 	if err := e.complain(ctx, configErrors); err != nil {
 		return err
 	}
@@ -115,7 +119,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	lanes.Go(func() { e.keepPace(running) })
 	lanes.Go(e.recover)
 	lanes.Go(stepBehind)
-	lanes.Go(func() { e.awaitHashKey(running) })
+	lanes.Go(func() { e.startPolicy(running) })
 	end, err := e.events(ctx)
 	e.finish(end)
 	stop()
@@ -328,6 +332,7 @@ func (e *edge) events(ctx context.Context) (end, error) {
 // take puts the records of one request into the lanes. It is all or nothing: a
 // request for which there is no room is not touched, and comes again.
 func (e *edge) take(ctx context.Context, body []byte) bool {
+	<-e.ready
 	if !e.makeRoom(ctx) {
 		return false
 	}
@@ -441,6 +446,7 @@ func (e *edge) finish(end end) {
 		e.receive()
 	}
 	e.closeListeners()
+	<-e.ready
 	e.mu.Lock()
 	e.over = true
 	e.now = e.clock.now()

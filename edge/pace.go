@@ -20,7 +20,9 @@ func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.mu.Lock()
 	e.restored(now)
 	e.ending.Invoked(event.RequestID)
-	e.logs.Invoked(now)
+	if e.open() {
+		e.logs.Invoked(now)
+	}
 	e.pacer.Invoked(now, event.RequestID, e.clock.place(now, event.Deadline), answering && !e.noRoom && !e.deaf)
 	e.mu.Unlock()
 	next := e.decide(e.clock.now()).Next

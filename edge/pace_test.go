@@ -18,6 +18,7 @@ func holding(t *testing.T, to *scripted) *edge {
 	t.Cleanup(l.stop)
 	e := &edge{
 		lanes: []*lane{l.lane}, changed: make(chan struct{}, 1), release: make(chan struct{}, 1),
+		ready: make(chan struct{}),
 		pacer: flush.NewPacer(flush.Pace{Strategy: flush.End, Hold: time.Second}),
 	}
 	l.changed = e.changed

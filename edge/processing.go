@@ -17,10 +17,25 @@ import (
 	"slipstream/telemetry"
 )
 
+// startPolicy opens the policy beside the first invocation, so that Init does not
+// wait for it, and gives it the hash key when that has come. Where errors end
+// Init it is open already.
+func (e *edge) startPolicy(ctx context.Context) {
+	if !e.config.Strict {
+		for _, err := range e.openPolicy() {
+			slog.Error("configuration", "error", err)
+		}
+	}
+	e.awaitHashKey(ctx)
+}
+
 // openPolicy makes the policy for the platform's records and the one for exports.
 // Each error is a part of it that could not be used as it is written.
 func (e *edge) openPolicy() []error {
+	defer close(e.ready)
 	o, errs := e.config.operators()
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
 	e.held = heldRecords{pool: e.pool, lane: buffer.LaneHash(heldLane), environment: newUUID()}
 	logs := process.LogPolicy{
 		Record: e.config.Policy.RecordBytes, Parse: e.config.Policy.Parse, Filter: o.records, Limiter: o.limiter,
@@ -34,7 +49,8 @@ func (e *edge) openPolicy() []error {
 	if o.exported != nil || logs.Sample != nil {
 		exports.Filter = &exportFilter{rules: o.exported, failed: &e.exports.failed}
 	}
-	e.logs, e.exports.policy, e.redactor = process.NewLogs(logs, e.emit), process.NewExports(exports), o.redactor
+	e.exports.policy = process.NewExports(exports)
+	e.logs, e.redactor = process.NewLogs(logs, e.emit), o.redactor
 	return errs
 }
 
@@ -103,11 +119,21 @@ func (e *edge) commit() {
 	e.held.commit()
 }
 
+// open tells whether the policy is there.
+func (e *edge) open() bool {
+	select {
+	case <-e.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // tick does what the policy has waited for, and tells when to look again.
 func (e *edge) tick(now time.Time) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.over {
+	if e.over || !e.open() {
 		return time.Time{}
 	}
 	if at := e.logs.Deadline(); at.IsZero() || now.Before(at) {
@@ -174,6 +200,7 @@ func (h *heldRecords) commit() {
 // adoptHeld takes the records of an invocation whose end a process that died did
 // not see: all of them are kept. They go out under the new process's name.
 func (e *edge) adoptHeld(left *buffer.Leftover) error {
+	<-e.ready
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.now = e.clock.now()
