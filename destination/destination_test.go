@@ -153,7 +153,8 @@ func TestHeaderSecrets(t *testing.T) {
 	got := h.Secrets()
 	slices.Sort(got)
 	basic := "dGhlLXVzZXI6cGFzczp3b3Jk"
-	if want := []string{"Basic " + basic, "Token abc-def", "abc-def", basic, "pass:word", "the-user"}; !slices.Equal(got, want) {
+	want := []string{"Basic " + basic, "Token abc-def", "abc-def", basic, "pass:word", "the-user"}
+	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
