@@ -362,8 +362,8 @@ func TestExpand(t *testing.T) {
 	c.set("a", "one")
 	store := c.store(nil)
 	for text, want := range map[string]string{
-		"": "", "plain": "plain", "<${ssm:a}${ssm:a}>": "<oneone>", "${ssm:b}": "! ${ssm:b}: the secret is empty",
-		"${ssm:": "! ",
+		"": "", "plain": "plain", "<${ssm:a}${ssm:a}>": "<oneone>",
+		"${ssm:b}": "! ${ssm:b}: the secret is empty", "${ssm:": "! ",
 	} {
 		got, err := store.Expand(t.Context(), text)
 		if err != nil {
