@@ -70,10 +70,13 @@ func newArrivals() *arrivals {
 
 // column is what the count reads of a delivered line.
 type column struct {
-	Type      string          `json:"type"`
-	RequestID string          `json:"request_id"`
-	Message   *string         `json:"message"`
-	Record    json.RawMessage `json:"record"`
+	Type       string          `json:"type"`
+	RequestID  string          `json:"request_id"`
+	Message    json.RawMessage `json:"message"`
+	Attributes struct {
+		Line string `json:"line"`
+	} `json:"attributes"`
+	Record json.RawMessage `json:"record"`
 }
 
 // object counts the lines of one object; body is its decoded content.
@@ -92,9 +95,9 @@ func (a *arrivals) object(size int64, body []byte) {
 		if c.Type != "function" {
 			continue
 		}
-		text := string(c.Record)
-		if c.Message != nil {
-			text = *c.Message
+		text := c.Attributes.Line // of a JSON line that was taken apart
+		if text == "" {
+			text = string(c.Record) + string(c.Message)
 		}
 		// A line may quote another one, as an error does; the number is its last.
 		ids := lineID.FindAllStringSubmatch(text, -1)

@@ -40,6 +40,8 @@ func TestTallyCountsOnceTwiceNever(t *testing.T) {
 			Tally{Produced: 2, Delivered: 2}, true},
 		{"a JSON record", ledger{a: 1}, events + `{"type":"function","record":{"line":"` + a + `-1"}}` + "\n",
 			Tally{Produced: 1, Delivered: 1}, true},
+		{"a structured record", ledger{a: 1}, events + `{"type":"function","message":"declined: ` + b + `-9",` +
+			`"attributes":{"line":"` + a + `-1"}}` + "\n", Tally{Produced: 1, Delivered: 1}, true},
 		{"a line that quotes another", ledger{a: 1}, events + line(b+"-9 line="+a+"-1"),
 			Tally{Produced: 1, Delivered: 1}, true},
 		{"a torn line", ledger{a: 1}, events + line(a+"-1") + `{"type":`,
