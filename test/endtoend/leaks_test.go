@@ -2,6 +2,8 @@ package endtoend_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -27,19 +30,58 @@ import (
 type haystack struct {
 	mu    sync.Mutex
 	found map[string][]byte
+	known map[[sha256.Size]byte]bool // pieces that it has already
 }
+
+// block is how large the pieces are: an arena's unit.
+const block = 4 << 10
 
 // add takes bytes and everything that is compressed in them.
 func (h *haystack) add(where string, body []byte) {
-	all := bytes.Clone(body)
+	var all []byte
+	if h.isNew(where, body) {
+		all = append(all, body...)
+	}
 	for i := range body {
-		if plain := unpacked(body[i:]); plain != nil {
+		if plain := unpacked(body[i:]); plain != nil && h.isNew(where, plain) {
 			all = append(append(all, '\n'), plain...)
 		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.found[where] = append(append(h.found[where], all...), '\n')
+}
+
+// isNew tells whether it was not there before.
+func (h *haystack) isNew(where string, body []byte) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known == nil {
+		h.known = map[[sha256.Size]byte]bool{}
+	}
+	sum := sha256.Sum256(append([]byte(where), body...))
+	before := h.known[sum]
+	h.known[sum] = true
+	return !before
+}
+
+// addArena takes the pages of a file that have changed, and all that is packed in it.
+func (h *haystack) addArena(where string, body []byte) {
+	for i := range body {
+		if plain := unpacked(body[i:]); plain != nil && h.isNew(where, plain) {
+			h.add(where, plain)
+		}
+	}
+	for len(body) > 0 {
+		n := min(block, len(body))
+		end := min(len(body), n+64) // what reaches into the next page
+		if h.isNew(where, body[:end]) && bytes.ContainsFunc(body[:n], func(r rune) bool { return r != 0 }) {
+			h.mu.Lock()
+			h.found[where] = append(append(h.found[where], body[:end]...), 0)
+			h.mu.Unlock()
+		}
+		body = body[n:]
+	}
 }
 
 // unpacked is what a compressed stream that begins here holds, as far as it goes.
@@ -73,7 +115,12 @@ func (h *haystack) addFolder(t *testing.T, where, dir string) {
 			return err
 		}
 		body, err := os.ReadFile(path)
-		if err == nil {
+		switch {
+		case os.IsNotExist(err):
+			return nil // it was taken meanwhile
+		case strings.HasPrefix(where, "spool"):
+			h.addArena(where, body)
+		default:
 			h.add(where, body)
 		}
 		return err
@@ -93,19 +140,24 @@ func (h *haystack) handler(where string) http.Handler {
 	})
 }
 
-// needles are the secrets' pieces, by their first bytes.
+// needles are the secrets' pieces.
 type needles struct {
-	begins [1 << 16]bool
+	begins []bool                 // by a hash of the first bytes: whether a piece may begin with them
 	pieces map[int]map[string]int // by length: of which case
 }
 
-const longNeedle = 12
+// Pieces have 12 bytes, or as many as the secret has; the shortest one has 9.
+const longNeedle, shortNeedle = 12, 9
+
+func beginning(b []byte) uint32 {
+	return (binary.LittleEndian.Uint32(b) * 2654435761) ^ (binary.LittleEndian.Uint32(b[4:]) * 2246822519)
+}
 
 func newNeedles(cases []secrets.Case) *needles {
-	n := &needles{pieces: map[int]map[string]int{}}
+	n := &needles{pieces: map[int]map[string]int{}, begins: make([]bool, 1<<22)}
 	for i, c := range cases {
 		for line := range strings.FieldsFuncSeq(c.Secret, func(r rune) bool { return r == '\n' || r == '\r' }) {
-			if strings.HasPrefix(line, "-----") || len(line) < 3 {
+			if strings.HasPrefix(line, "-----") || len(line) < shortNeedle {
 				continue
 			}
 			length := min(len(line), longNeedle)
@@ -115,7 +167,7 @@ func newNeedles(cases []secrets.Case) *needles {
 			for at := 0; at+length <= len(line); at++ {
 				piece := line[at : at+length]
 				n.pieces[length][piece] = i
-				n.begins[int(piece[0])<<8|int(piece[1])] = true
+				n.begins[beginning([]byte(piece))>>10] = true
 			}
 		}
 	}
@@ -125,8 +177,8 @@ func newNeedles(cases []secrets.Case) *needles {
 // in gives the cases whose secrets are in text, and where.
 func (n *needles) in(text []byte) map[int]string {
 	seen := map[int]string{}
-	for i := range max(len(text)-1, 0) {
-		if !n.begins[int(text[i])<<8|int(text[i+1])] {
+	for i := 0; i+shortNeedle <= len(text); i++ {
+		if !n.begins[beginning(text[i:])>>10] {
 			continue
 		}
 		for length, pieces := range n.pieces {
@@ -141,27 +193,35 @@ func (n *needles) in(text []byte) map[int]string {
 	return seen
 }
 
-// plainer undoes one layer of what may hide a secret from a search: escapes of
+// unescaped undoes one layer of what may hide a secret from a search: escapes of
 // JSON, or of URLs.
-func plainer(text []byte) [][]byte {
-	json := jsonEscape.ReplaceAllFunc(text, func(b []byte) []byte {
-		if b[1] != 'u' {
-			return b[1:]
+func unescaped(text []byte, sign byte) []byte {
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		rest := text[i:]
+		switch {
+		case rest[0] != sign || len(rest) < 2:
+		case sign == '%' && len(rest) > 2:
+			if c, err := strconv.ParseUint(string(rest[1:3]), 16, 8); err == nil {
+				plain = append(plain, byte(c))
+				i += 2
+				continue
+			}
+		case rest[1] == 'u' && len(rest) > 5:
+			if r, err := strconv.ParseUint(string(rest[2:6]), 16, 32); err == nil {
+				plain = utf8.AppendRune(plain, rune(r))
+				i += 5
+				continue
+			}
+		case rest[1] == '"' || rest[1] == '\\' || rest[1] == '/':
+			plain = append(plain, rest[1])
+			i++
+			continue
 		}
-		r, _ := strconv.ParseUint(string(b[2:]), 16, 32) // four hexadecimal digits
-		return []byte(string(rune(r)))
-	})
-	url := urlEscape.ReplaceAllFunc(text, func(b []byte) []byte {
-		c, _ := strconv.ParseUint(string(b[1:]), 16, 8) // two of them
-		return []byte{byte(c)}
-	})
-	return [][]byte{json, url}
+		plain = append(plain, rest[0])
+	}
+	return plain
 }
-
-var (
-	jsonEscape = regexp.MustCompile(`\\(?:["\\/]|u[0-9a-fA-F]{4})`)
-	urlEscape  = regexp.MustCompile(`%[0-9a-fA-F]{2}`)
-)
 
 // leaks gives what of the secrets is in the haystack, raw or escaped, by case.
 func (h *haystack) leaks(n *needles) map[int]string {
@@ -169,10 +229,9 @@ func (h *haystack) leaks(n *needles) map[int]string {
 	defer h.mu.Unlock()
 	leaked := map[int]string{}
 	for where, text := range h.found {
-		texts := [][]byte{text}
-		texts = append(texts, plainer(text)...)
-		texts = append(texts, plainer(texts[1])...)
-		for _, text := range texts {
+		once := unescaped(text, '\\')
+		twice := unescaped(once, '\\')
+		for _, text := range [][]byte{text, once, twice, unescaped(text, '%'), unescaped(twice, '%')} {
 			for c, around := range n.in(text) {
 				leaked[c] = where + ": …" + around + "…"
 			}

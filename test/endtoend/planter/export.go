@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"slipstream/test/secrets"
 )
@@ -15,16 +17,17 @@ type object = map[string]any
 // attributes has the case in every attribute where one may be: of its own key,
 // captured headers, bodies and queries, and lists.
 func attributes(c secrets.Case) []object {
-	text := object{"stringValue": string(c.Body)}
+	text, alone := object{"stringValue": string(c.Body)}, object{"stringValue": textOf(c)}
 	list := []object{
 		{"key": keyOf(c), "value": text},
-		{"key": "app.list", "value": object{"arrayValue": object{"values": []object{text, text}}}},
+		{"key": "app.list", "value": object{"arrayValue": object{"values": []object{alone, alone}}}},
 	}
 	if c.Form == secrets.Value {
 		member := object{"key": c.Key, "value": text}
-		return append(list, object{"key": "http.request.header." + c.Key, "value": object{"arrayValue": object{"values": []object{text}}}},
+		headers := object{"arrayValue": object{"values": []object{text}}}
+		return append(list, object{"key": "http.request.header." + c.Key, "value": headers},
 			object{"key": "http.response.header." + c.Key, "value": text},
-			object{"key": "http.request.headers", "value": text2(c)},
+			object{"key": "http.request.headers", "value": header(c)},
 			object{"key": "app.map", "value": object{"kvlistValue": object{"values": []object{member}}}})
 	}
 	for _, key := range []string{"http.request.body", "http.response.body", "url.query", "db.statement", "url.full",
@@ -37,8 +40,8 @@ func attributes(c secrets.Case) []object {
 	return list
 }
 
-// text2 is the header as JSON in text.
-func text2(c secrets.Case) object {
+// header is the case as JSON in text.
+func header(c secrets.Case) object {
 	text, _ := json.Marshal(map[string]string{c.Key: string(c.Body)}) // strings always can be
 	return object{"stringValue": string(text)}
 }
@@ -56,8 +59,8 @@ func anyValue(value any) object {
 	switch v := value.(type) {
 	case map[string]any:
 		members := []object{}
-		for name, member := range v {
-			members = append(members, object{"key": name, "value": anyValue(member)})
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			members = append(members, object{"key": name, "value": anyValue(v[name])})
 		}
 		return object{"kvlistValue": object{"values": members}}
 	case []any:
@@ -80,8 +83,8 @@ func exportLog(name string, c secrets.Case) []byte {
 	record := func(body object) object {
 		return object{"timeUnixNano": "1700000000000000000", "eventName": name, "attributes": attributes(c), "body": body}
 	}
-	records := []object{record(object{"stringValue": string(c.Body)}),
-		record(object{"bytesValue": base64.StdEncoding.EncodeToString(c.Body)})}
+	records := []object{record(object{"stringValue": textOf(c)}),
+		record(object{"bytesValue": base64.StdEncoding.EncodeToString([]byte(textOf(c)))})}
 	if value, ok := structure(c); ok {
 		records = append(records, record(value))
 	}
@@ -94,13 +97,13 @@ func exportSpan(name string, c secrets.Case) []byte {
 		"spans": []object{{
 			"traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708", "name": name, "kind": 1,
 			"startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000000000000001",
-			"attributes": attributes(c), "status": object{"code": 1, "message": string(c.Body)},
+			"attributes": attributes(c), "status": object{"code": 1, "message": textOf(c)},
 			"traceState": "a=b",
-			"events":     []object{{"timeUnixNano": "1700000000000000000", "name": string(c.Body), "attributes": attributes(c)}},
+			"events":     []object{{"timeUnixNano": "1700000000000000000", "name": textOf(c), "attributes": attributes(c)}},
 			"links": []object{{"traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060709",
 				"attributes": attributes(c)}},
 		}, {
-			"traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060710", "name": string(c.Body),
+			"traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060710", "name": textOf(c),
 			"startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000000000000001",
 		}}}}}}})
 }
@@ -109,13 +112,13 @@ func exportPoint(name string, c secrets.Case) []byte {
 	point := object{"timeUnixNano": "1700000000000000000", "asInt": "1", "attributes": attributes(c), "exemplars": []object{
 		{"timeUnixNano": "1700000000000000000", "asInt": "1", "filteredAttributes": attributes(c)}}}
 	return encode(object{"resourceMetrics": []object{{"resource": resource(c), "scopeMetrics": []object{{"metrics": []object{
-		{"name": name, "description": string(c.Body), "gauge": object{"dataPoints": []object{point}}}}}}}}})
+		{"name": name, "description": textOf(c), "gauge": object{"dataPoints": []object{point}}}}}}}}})
 }
 
 func resource(c secrets.Case) object { return object{"attributes": attributes(c)} }
 
 func scope(c secrets.Case) object {
-	return object{"name": "planter", "version": string(c.Body), "attributes": attributes(c)}
+	return object{"name": "planter", "version": textOf(c), "attributes": attributes(c)}
 }
 
 func encode(o object) []byte {
@@ -128,9 +131,9 @@ func encode(o object) []byte {
 
 // binaryLog is an ExportLogsServiceRequest in protobuf with one record.
 func binaryLog(name string, c secrets.Case) []byte {
-	text := field(1, c.Body)
-	record := append(binary.LittleEndian.AppendUint64([]byte{1<<3 | 1}, 1_700_000_000_000_000_000), field(5, text)...)
-	record = append(record, field(6, append(field(1, []byte(keyOf(c))), field(2, text)...))...)
+	body := field(1, []byte(textOf(c)))
+	record := append(binary.LittleEndian.AppendUint64([]byte{1<<3 | 1}, 1_700_000_000_000_000_000), field(5, body)...)
+	record = append(record, field(6, append(field(1, []byte(keyOf(c))), field(2, field(1, c.Body))...))...)
 	record = append(record, field(12, []byte(name))...)
 	return field(1, field(2, field(2, record)))
 }

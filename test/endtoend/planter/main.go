@@ -59,11 +59,7 @@ func (p *planter) handle(_ context.Context, e event) (any, error) {
 // print writes log lines: the case as it is, and in lines so long that the
 // platform cuts them. Line ends within are written as Lambda's runtimes do.
 func (p *planter) print(number int, c secrets.Case, long int) {
-	text := string(c.Body)
-	if c.Form == secrets.Value {
-		text = c.Key + ": " + text
-	}
-	text = strings.NewReplacer("\r\n", "\r", "\n", "\r").Replace(text)
+	text := strings.NewReplacer("\r\n", "\r", "\n", "\r").Replace(textOf(c))
 	fmt.Println(text)
 	if long > 0 && number%40 == 0 {
 		padding := strings.Repeat(`"\`, long/2)
@@ -93,9 +89,9 @@ func (p *planter) statsd(number int, c secrets.Case) error {
 	if strings.ContainsAny(text, "\n\r") {
 		return p.write("udp", "8125", name+":1|c")
 	}
-	packet := fmt.Sprintf("_e{%d,%d}:%s|%s|#way:%s\n", len(name), len(text), name, text, "event")
+	packet := fmt.Sprintf("_e{%d,%d}:%s|%s|#way:%s\n", len(name), len(textOf(c)), name, textOf(c), "event")
 	if !strings.ContainsAny(text, ",|") {
-		packet += name + ":1|c|#" + key + ":" + text + "\n" + "_sc|" + name + "|1|#" + key + ":" + text + "|m:" + text
+		packet += name + ":1|c|#" + key + ":" + text + "\n" + "_sc|" + name + "|1|#" + key + ":" + text + "|m:" + textOf(c)
 	} else {
 		packet += name + ":1|c"
 	}
@@ -118,6 +114,14 @@ func (p *planter) wavefront(number int, c secrets.Case) error {
 	return p.write("tcp", "2878", fmt.Sprintf("%s 1 source=planter %s=%s\n"+
 		"%s source=planter traceId=7b3bf470-9456-11e8-9eb6-529269fb1459 spanId=%08x-9456-11e8-9eb6-529269fb1459 "+
 		"application=shop service=shop %s=%s 1533531013000 5\n", name, key, value, name, number+1, key, value))
+}
+
+// textOf is the case as a text that stands alone.
+func textOf(c secrets.Case) string {
+	if c.Form == secrets.Value {
+		return c.Key + ": " + string(c.Body)
+	}
+	return string(c.Body)
 }
 
 // keyOf is a name that says nothing, unless the case has one.
