@@ -24,7 +24,7 @@ type event struct {
 	Lines   int    `json:"lines"`    // how many
 	Bytes   int    `json:"bytes"`    // padding of each line
 	SleepMs int    `json:"sleep_ms"` // after the lines
-	End     string `json:"end"`      // "", "error", "exit", "hang", "terminate" or "memory"
+	End     string `json:"end"`      // "", "error", "handled", "exit", "hang", "terminate" or "memory"
 }
 
 func handle(_ context.Context, e event) (map[string]int, error) {
@@ -42,6 +42,8 @@ func handle(_ context.Context, e event) (map[string]int, error) {
 	switch e.End {
 	case "error":
 		return nil, errors.New("no such order")
+	case "handled": // as loggers write what was caught
+		fmt.Println(`{"level":"error","message":"out of stock","error":{"name":"StockError"}}`)
 	case "exit":
 		os.Exit(3)
 	case "terminate":
