@@ -85,10 +85,7 @@ func (c *Config) redaction(hashKey []byte, late bool) (*redact.Policy, []error) 
 		maskInstead(&settings)
 	}
 	policy, more := redact.New(settings)
-	for _, err := range more {
-		add("the redaction policy", err)
-	}
-	return policy, errs
+	return policy, append(errs, more...)
 }
 
 // maskInstead masks what would be hashed.

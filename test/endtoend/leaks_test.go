@@ -302,7 +302,8 @@ func (l *leakStage) start(t *testing.T, n int, env map[string]string, faults ...
 // extension's own files before anything else happens.
 func (l *leakStage) plant(t *testing.T, from, to int) emulator.Result {
 	t.Helper()
-	result := l.stage.invoke(t, fmt.Sprintf(`{"seed":%d,"cases":%d,"from":%d,"to":%d,"long":200000}`, l.seed, len(l.cases), from, to))
+	event := fmt.Sprintf(`{"seed":%d,"cases":%d,"from":%d,"to":%d,"long":200000}`, l.seed, len(l.cases), from, to)
+	result := l.stage.invoke(t, event)
 	l.addFolder(t, "spool and arena", filepath.Join(l.dir, "spool"))
 	return result
 }

@@ -161,7 +161,8 @@ func TestHeldLinesSurviveAKill(t *testing.T) {
 			kept++
 		}
 		if counts[1] != counts[0] && (killed[id] || counts[1] > 0) {
-			t.Errorf("invocation %d (killed: %t): of %d lines that were taken %d were delivered", id, killed[id], counts[0], counts[1])
+			t.Errorf("invocation %d (killed: %t): of %d lines that were taken %d were delivered", id, killed[id], counts[0],
+				counts[1])
 		}
 	}
 	var invented []string

@@ -24,6 +24,7 @@ type event struct {
 	Lines   int    `json:"lines"`    // how many
 	Bytes   int    `json:"bytes"`    // padding of each line
 	SleepMs int    `json:"sleep_ms"` // after the lines
+	Text    string `json:"text"`     // one more line
 	End     string `json:"end"`      // "", "error", "handled", "exit", "hang", "terminate" or "memory"
 }
 
@@ -34,6 +35,9 @@ func handle(_ context.Context, e event) (map[string]int, error) {
 		if _, err := fmt.Fprintf(out, "line %d-%d %s\n", e.ID, i, padding); err != nil {
 			return nil, err
 		}
+	}
+	if e.Text != "" {
+		fmt.Fprintln(out, e.Text)
 	}
 	if err := out.Flush(); err != nil {
 		return nil, err
