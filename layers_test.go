@@ -119,6 +119,7 @@ var layers = []row{
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
 	{prefix: "test", project: []string{"test", "emulator", "deploy"}},
 	{prefix: "test/endtoend/sender", project: []string{"handoff"}, modules: []string{lambdaGo}},
+	{prefix: "test/endtoend/planter", project: []string{"handoff", "test/secrets"}, modules: []string{lambdaGo}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
 	// Its own judge of what a secret is: it shares nothing with process/redact.

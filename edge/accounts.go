@@ -66,10 +66,11 @@ func (e *edge) speak(now time.Time) {
 
 // selfMetrics are a lane's counts under the names that they have as metrics.
 func (e *edge) selfMetrics(l *lane) map[string]any {
+	taken, unwanted, dropped := e.exports.counts() // whose lock is never taken while a lane's is held
+	exported := e.exports.policyCounts()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, in := l.count, &e.intake
-	taken, unwanted, dropped := e.exports.counts()
 	return map[string]any{
 		"slipstream.destination":             l.name,
 		"slipstream.intake.records":          in.records,
@@ -81,7 +82,7 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 		"slipstream.intake.unwanted":         unwanted,
 		"slipstream.intake.dropped":          dropped,
 		"slipstream.policy.logs":             e.logs.Counts(),
-		"slipstream.policy.exports":          e.exports.policyCounts(),
+		"slipstream.policy.exports":          exported,
 		"slipstream.records.received":        c.received,
 		"slipstream.records.recovered":       c.recovered,
 		"slipstream.records.delivered":       c.delivered,

@@ -21,9 +21,9 @@ type exports struct {
 	mu         sync.Mutex
 	completion *wire.Completion
 	policy     *process.Exports
-	invocation string // whose spans the policy counts
-	failed     bool   // the export in hand tells of a failure
-	body       []byte // the export that is being taken, completed
+	invocation string   // whose spans the policy counts
+	failed     []string // invocations that the export in hand says have failed
+	body       []byte   // the export that is being taken, completed
 	over       bool
 	records    map[telemetry.Signal]int
 	unwanted   int
@@ -39,28 +39,30 @@ func (e *edge) takeExport(x *telemetry.Export) error {
 	<-e.ready
 	id, now := e.invocation.current(), e.clock.now()
 	failed, err := e.appendExport(x, id, now)
-	if failed && id != "" {
+	if len(failed) > 0 {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if !e.over {
-			e.now = now
-			e.logs.Failed(id, now)
-			e.commit()
+		for _, named := range failed {
+			if !e.over {
+				e.now = now
+				e.logs.Failed(first(named, id), now)
+				e.commit()
+			}
 		}
 	}
 	return err
 }
 
-// appendExport does it, and tells whether the export says that the invocation
-// has failed.
-func (e *edge) appendExport(x *telemetry.Export, id string, now time.Time) (failed bool, err error) {
+// appendExport does it, and gives the invocations that the export says have
+// failed, "" for the one under way.
+func (e *edge) appendExport(x *telemetry.Export, id string, now time.Time) (failed []string, err error) {
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
 	if e.exports.over {
-		return false, telemetry.ErrOver
+		return nil, telemetry.ErrOver
 	}
 	if !e.hasRoom(x.Signal) {
-		return false, telemetry.ErrNoRoom
+		return nil, telemetry.ErrNoRoom
 	}
 	whole := *x
 	failed = e.exports.apply(&whole, id, now)
@@ -91,12 +93,12 @@ func (e *edge) appendExport(x *telemetry.Export, id string, now time.Time) (fail
 
 // apply has the policy change the export, at the expense of the invocation under
 // way. The caller holds x.mu.
-func (x *exports) apply(e *telemetry.Export, id string, now time.Time) (failed bool) {
+func (x *exports) apply(e *telemetry.Export, id string, now time.Time) (failed []string) {
 	if id != x.invocation {
 		x.policy.Done(x.invocation)
 		x.invocation = id
 	}
-	x.failed = false
+	x.failed = nil
 	x.policy.Apply(e, id, now)
 	return x.failed
 }
@@ -174,7 +176,7 @@ func (x *exports) policyCounts() map[string]int {
 // collector is the local listeners that are open.
 type collector struct {
 	ids       handoff.IDs  // of payloads that may come on two ways
-	forwarded http.Handler // of vendors\' agents; nil for none
+	forwarded http.Handler // of vendors' agents; nil for none
 	closers   []func(context.Context) error
 	scan      func(context.Context, time.Time) (int, error) // the hand-off's folder; nil while it is off
 	due       atomic.Bool                                   // a runtime is done: its files are complete

@@ -77,11 +77,19 @@ func anExport(t *testing.T, signal telemetry.Signal, number, n int) *telemetry.E
 		telemetry.Traces:  `{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}`,
 		telemetry.Metrics: `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[%s]}]}]}`,
 	}[signal]
-	body, err := wire.ExportFromJSON(nil, signal, fmt.Appendf(nil, text, strings.Join(items, ",")))
+	e := exportOf(t, signal, fmt.Sprintf(text, strings.Join(items, ",")))
+	e.Records = n
+	return e
+}
+
+// exportOf is OTLP/JSON as an export of one record.
+func exportOf(t *testing.T, signal telemetry.Signal, text string) *telemetry.Export {
+	t.Helper()
+	body, err := wire.ExportFromJSON(nil, signal, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &telemetry.Export{Signal: signal, Records: n, Body: body}
+	return &telemetry.Export{Signal: signal, Records: 1, Body: body}
 }
 
 // Each signal of an OTLP destination goes to its own path, in a file all go

@@ -23,7 +23,6 @@ import (
 	"slipstream/edge/spool"
 	"slipstream/intake/telemetryapi"
 	"slipstream/process"
-	"slipstream/process/redact"
 	"slipstream/telemetry"
 )
 
@@ -48,26 +47,27 @@ type edge struct {
 	changed chan struct{} // something of interest to the pace has happened
 	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
+	alive   chan struct{} // closed when the environment is no snapshot
 
 	registration lambda.Registration
 	exports      exports
 	collector    collector
 	invocation   invocation
 
-	mu       sync.Mutex // guards what a request of the platform goes through
-	decoder  telemetryapi.Decoder
-	logs     *process.Logs
-	redactor *redact.Policy // nil: off
-	held     heldRecords
-	frozen   bool // in a snapshot: the environment has no identity of its own yet
-	pacer    flush.Pacer
-	ending   flush.Ending
-	noRoom   bool // a request waits for memory
-	deaf     bool // there is no subscription: nothing will come, and nothing is waited for
-	over     bool // nothing is taken any more
-	late     bool // something came after that; told once
-	intake   intakeCount
-	now      time.Time // of the request that is being decoded
+	mu      sync.Mutex // guards what a request of the platform goes through
+	decoder telemetryapi.Decoder
+	logs    *process.Logs
+	held    heldRecords
+	frozen  bool // in a snapshot: the environment has no identity of its own yet
+	pacer   flush.Pacer
+	ending  flush.Ending
+	noRoom  bool // a request waits for memory
+	deaf    bool // there is no subscription: nothing will come, and nothing is waited for
+	over    bool // nothing is taken any more
+	late    bool // something came after that; told once
+	intake  intakeCount
+	now     time.Time // of the request that is being decoded
+	due     time.Time // when keepPace looks after the policy, zero for never
 }
 
 // Run is the whole life of the extension: register, subscribe, then an event
@@ -83,6 +83,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		config: c, clock: newClock(c.Outside.Wall), client: lambda.New(c.RuntimeAPI, c.Outside.Dial),
 		changed: make(chan struct{}, 1),
 		release: make(chan struct{}, 1), arrived: make(chan struct{}, 1), found: make(chan struct{}),
+		alive:  make(chan struct{}),
 		pacer:  flush.NewPacer(flush.Pace{Strategy: c.Strategy, Staleness: c.MaxStaleness, Hold: c.MaxHold}),
 		ending: flush.NewEnding(c.ShutdownWait, exitReserve), intake: intakeCount{refused: map[string]int64{}},
 		ready: make(chan struct{}),
@@ -144,7 +145,9 @@ func (e *edge) register(ctx context.Context) (err error) {
 		e.decoder.Concurrent = true
 		e.ending.Several()
 	}
-	e.frozen = e.config.snapshot()
+	if e.frozen = e.config.snapshot(); !e.frozen {
+		close(e.alive)
+	}
 	e.registration, err = e.client.Register(ctx, e.config.Name, events)
 	return err
 }
@@ -349,6 +352,9 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	t := e.decoder.Decode(body, e.clock.stamp(e.now), e.record)
 	e.book(t)
 	e.commit()
+	if due := e.logs.Deadline(); !due.IsZero() && (e.due.IsZero() || due.Before(e.due)) {
+		signal(e.changed) // keepPace has a new time to look at
+	}
 	e.ending.Received(e.clock.now())
 	signal(e.arrived)
 	return true
@@ -387,6 +393,7 @@ func (e *edge) restored(now time.Time) {
 		return
 	}
 	e.frozen = false
+	close(e.alive)
 	res := e.resource()
 	e.identify(res)
 	for _, l := range e.lanes {

@@ -22,7 +22,7 @@ type Inspection struct {
 	// Listeners have a local listener's name and address.
 	Listeners []Setting `json:"listeners"`
 	// Secrets have a reference and what became of it: "ok", "failed: " and why, or
-	// "not tried"; the source is the destination that has it.
+	// "not tried"; the source is the destination or variable that has it.
 	Secrets  []Setting `json:"secrets"`
 	Problems []Problem `json:"problems"`
 }
@@ -251,6 +251,12 @@ func (c *Config) tried(ctx context.Context, resolve bool) []Setting {
 			}
 		}
 	}
+	if _, refs, err := c.hashKey(); err == nil && c.Policy.Redact != "off" {
+		for _, r := range refs {
+			all = append(all, Setting{r.Shown(), "not tried", "SLIPSTREAM_REDACT_HASH_KEY"})
+			references = append(references, r)
+		}
+	}
 	if !resolve {
 		return all
 	}
@@ -282,7 +288,12 @@ func warnings(c *Config, environment map[string]string) []Problem {
 			warn("%s: there is no such variable; it has no effect", name)
 		}
 	}
-	regional := false
+	if strings.Contains(masked(c.Policy.HashKey), hiddenText) {
+		warn("SLIPSTREAM_REDACT_HASH_KEY: the key stands in the configuration itself, where many can read it; keep it in a " +
+			"secret and write ${secretsmanager:NAME} or ${ssm:NAME}")
+	}
+	_, keyRefs, _ := c.hashKey()
+	regional := len(keyRefs) > 0
 	for _, raw := range c.Destinations {
 		at, err := readAddress(c, raw, "")
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,10 +85,7 @@ func (c *Config) redaction(hashKey []byte, late bool) (*redact.Policy, []error) 
 		maskInstead(&settings)
 	}
 	policy, more := redact.New(settings)
-	for _, err := range more {
-		add("the redaction policy", err)
-	}
-	return policy, errs
+	return policy, append(errs, more...)
 }
 
 // maskInstead masks what would be hashed.
@@ -152,6 +150,7 @@ func (c *Config) limits() (limit.Limits, []error) {
 	}
 	more := func(n int) int { return int(float64(n) * p.OnError) }
 	l.BodyOnError, l.SpansOnError, l.BytesOnError = more(l.Body), more(l.Spans), more(l.Bytes)
+	factor := map[string]int{"LUMIGO_MAX_ENTRY_SIZE": 2} // as there, on error
 	var errs []error
 	for _, v := range []struct {
 		name string
@@ -159,7 +158,7 @@ func (c *Config) limits() (limit.Limits, []error) {
 	}{
 		{"LUMIGO_MAX_ENTRY_SIZE", []*int{&l.Body, &l.BodyOnError}},
 		{"LUMIGO_MAX_ENTRY_SIZE_ON_ERROR", []*int{&l.BodyOnError}},
-		{"LUMIGO_MAX_SIZE_FOR_REQUEST", []*int{&l.Bytes}},
+		{"LUMIGO_MAX_SIZE_FOR_REQUEST", []*int{&l.Bytes, &l.BytesOnError}},
 		{"LUMIGO_MAX_SIZE_FOR_REQUEST_ON_ERROR", []*int{&l.BytesOnError}},
 		{"LUMIGO_MAX_NUMBER_OF_SPANS", []*int{&l.Spans, &l.SpansOnError}},
 	} {
@@ -173,8 +172,8 @@ func (c *Config) limits() (limit.Limits, []error) {
 			continue
 		}
 		for i, field := range v.into {
-			if *field = n; i > 0 && v.name == "LUMIGO_MAX_ENTRY_SIZE" {
-				*field = 2 * n
+			if *field = n; i > 0 {
+				*field = max(factor[v.name], 1) * n
 			}
 		}
 	}
@@ -253,27 +252,35 @@ func (c *Config) hashKey() (cut string, refs secret.References, err error) {
 	return cut, refs, err
 }
 
-// lateHashKey asks AWS for the key, if it is there, and gives the policy that has
-// it; nil where there is nothing to ask for.
+// lateHashKey asks AWS for the key until it is there, and gives the policy that
+// has it; nil where there is nothing to ask for. What is wrong with the key itself
+// is known only now.
 func (c *Config) lateHashKey(ctx context.Context) *redact.Policy {
 	cut, refs, err := c.hashKey()
 	if err != nil || len(refs) == 0 || c.Policy.Redact == "off" {
 		return nil
 	}
+	_, told := c.redaction(nil, true)
+	said := ""
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		values, err := c.secrets.Get(ctx, refs)
 		if err == nil {
 			key := refs.Expand(cut, func(r secret.Reference) string { return values[r] })
 			policy, errs := c.redaction([]byte(key), false)
 			for _, err := range errs {
-				slog.Debug("redaction with the hash key", "error", err) // the rest was told at the start
+				if !slices.ContainsFunc(told, func(before error) bool { return before.Error() == err.Error() }) {
+					slog.Error("configuration", "error", err)
+				}
 			}
 			return policy
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		slog.Warn("what would be hashed is masked: the key is not there", "error", err)
+		if said != err.Error() {
+			said = err.Error()
+			slog.Warn("what would be hashed is masked: SLIPSTREAM_REDACT_HASH_KEY has no value yet", "error", err)
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -49,8 +50,7 @@ func (e *edge) openPolicy() []error {
 	if o.exported != nil || logs.Sample != nil {
 		exports.Filter = &exportFilter{rules: o.exported, failed: &e.exports.failed}
 	}
-	e.exports.policy = process.NewExports(exports)
-	e.logs, e.redactor = process.NewLogs(logs, e.emit), o.redactor
+	e.logs, e.exports.policy = process.NewLogs(logs, e.emit), process.NewExports(exports)
 	return errs
 }
 
@@ -73,32 +73,43 @@ func parts(whole *redact.Policy) map[captured.Part]process.Redactor {
 // awaitHashKey puts the policy that can hash in the place of the one that masks,
 // as soon as AWS has told the key.
 func (e *edge) awaitHashKey(ctx context.Context) {
+	select {
+	case <-e.alive: // nothing of AWS gets into a snapshot
+	case <-ctx.Done():
+		return
+	}
 	policy := e.config.lateHashKey(ctx)
 	if policy == nil {
 		return
 	}
 	e.mu.Lock()
 	e.logs.Redact(policy)
-	e.redactor = policy
 	e.mu.Unlock()
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
 	e.exports.policy.Redact(policy, parts(policy))
 }
 
-// exportFilter applies the user's rules to records of exports, and notes which
-// export tells of a failure.
+// exportFilter applies the user's rules to records of exports, and notes of which
+// invocations they tell a failure.
 type exportFilter struct {
 	rules  *filter.Filter // nil: none
-	failed *bool
+	failed *[]string      // ids; an empty one is the invocation under way
 }
 
 func (f *exportFilter) Keep(r process.Record) bool {
 	if r.Level() >= telemetry.LevelError {
-		*f.failed = true
+		// Exports may come late: a span that names its invocation is believed.
+		id := string(r.Attribute("faas.invocation_id"))
+		if len(*f.failed) < maxFailed && !slices.Contains(*f.failed, id) {
+			*f.failed = append(*f.failed, id)
+		}
 	}
 	return f.rules == nil || f.rules.KeepExported(r)
 }
+
+// maxFailed is how many different invocations one export may tell of.
+const maxFailed = 64
 
 // emit puts a record that has been processed into every lane that wants it. The
 // caller holds e.mu.
@@ -136,13 +147,14 @@ func (e *edge) tick(now time.Time) time.Time {
 	if e.over || !e.open() {
 		return time.Time{}
 	}
-	if at := e.logs.Deadline(); at.IsZero() || now.Before(at) {
-		return at
+	if e.due = e.logs.Deadline(); e.due.IsZero() || now.Before(e.due) {
+		return e.due
 	}
 	e.now = now
 	e.logs.Tick(now)
 	e.commit()
-	return e.logs.Deadline()
+	e.due = e.logs.Deadline()
+	return e.due
 }
 
 // heldLane is what the held records are called in the arena.
@@ -205,15 +217,18 @@ func (e *edge) adoptHeld(left *buffer.Leftover) error {
 	defer e.mu.Unlock()
 	e.now = e.clock.now()
 	records, log := 0, telemetry.Log{}
-	var problem error
-	left.Chunk.Pages(func(frames []byte) {
-		for len(frames) > 0 && problem == nil {
-			if frames, problem = frame.Decode(frames, &log); problem == nil {
-				e.emit(&log)
-				records++
+	problem := errors.New("it has no records")
+	if left.Chunk != nil {
+		problem = nil
+		left.Chunk.Pages(func(frames []byte) {
+			for len(frames) > 0 && problem == nil {
+				if frames, problem = frame.Decode(frames, &log); problem == nil {
+					e.emit(&log)
+					records++
+				}
 			}
-		}
-	})
+		})
+	}
 	e.commit()
 	if problem != nil {
 		slog.Error("records dropped: what an earlier process held cannot be read", "records", left.Records-records,

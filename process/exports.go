@@ -18,8 +18,8 @@ import (
 // Redactor knows what must not leave. Its methods append what replaces a text to
 // dst and tell whether anything does.
 type Redactor interface {
-	// Suspect is false where no text in b has anything to redact by its value.
-	Suspect(b []byte) bool
+	// Suspect is false where JSON has nothing to redact.
+	Suspect(value []byte) bool
 	// Key is about the name of an attribute, or the dotted path of a member.
 	Key(path []byte) redact.Action
 	Text(dst, text []byte) ([]byte, bool)
@@ -77,21 +77,24 @@ const keptBuffer = 1 << 20
 // a time. In each record it filters first, then redacts, then cuts: half a secret
 // would not be recognised. Metrics are never dropped by a limit, nor marked.
 type Exports struct {
-	policy  Policy
-	budget  *limit.Budget
-	edit    wire.ExportEdit
-	onSpan  func(key, text []byte, size int) // look
-	buf     []byte
-	number  []byte
-	keys    map[string]treatment
-	counts  [len(reasons)]int
-	suspect bool
+	policy Policy
+	budget *limit.Budget
+	edit   wire.ExportEdit
+	onSpan func(key, text []byte, size int) // look
+	buf    []byte
+	number []byte
+	keys   map[string]treatment
+	counts [len(reasons)]int
 
 	requestID string // of the export in hand
 	now       time.Time
 	looked    spanState // of the span that comes
 	span      spanState
-	left      room // what a record that is too large may still have
+	// The text that is the name of the value beside it: what it demands, and the
+	// path of both, with a dot.
+	named         treatment
+	name, namedAt []byte
+	left          room // what a record that is too large may still have
 	// Of a list, or members, larger than an attribute may be: its path, and how
 	// many bytes it may still have.
 	list     []byte
@@ -157,8 +160,7 @@ func (x *Exports) Redact(by Redactor, parts map[captured.Part]Redactor) {
 // the next call. requestID is the invocation that pays for its spans, empty for
 // none. Where no record is left, e.Records is 0.
 func (x *Exports) Apply(e *telemetry.Export, requestID string, now time.Time) {
-	x.suspect = x.suspects(e.Body)
-	x.requestID, x.now, x.left, x.list = requestID, now, noEnd, x.list[:0]
+	x.requestID, x.now, x.left, x.list, x.named = requestID, now, noEnd, x.list[:0], treatment{}
 	x.edit.Look = nil
 	if e.Signal == telemetry.Traces {
 		x.edit.Look = x.onSpan
@@ -171,22 +173,6 @@ func (x *Exports) Apply(e *telemetry.Export, requestID string, now time.Time) {
 	if len(e.Body) > 0 && (len(body) == 0 || &e.Body[0] != &body[0]) {
 		x.buf = e.Body
 	}
-}
-
-// suspects tells whether anything in b may have to be redacted by its value.
-func (x *Exports) suspects(b []byte) bool {
-	if x.policy.Redactor == nil {
-		return false
-	}
-	if x.policy.Redactor.Suspect(b) {
-		return true
-	}
-	for _, r := range x.policy.Parts {
-		if r.Suspect(b) {
-			return true
-		}
-	}
-	return false
 }
 
 // Done says that the invocation is over.
@@ -225,7 +211,7 @@ func (x *Exports) look(key, text []byte, size int) {
 // record decides on the record as a whole.
 func (x *Exports) record() bool {
 	x.span, x.looked = x.looked, spanState{}
-	x.list, x.left = x.list[:0], noEnd
+	x.list, x.left, x.named = x.list[:0], noEnd, treatment{}
 	if x.policy.Filter != nil && !x.policy.Filter.Keep(&x.edit) {
 		x.counts[filtered]++
 		return false

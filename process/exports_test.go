@@ -370,3 +370,48 @@ func TestFilter(t *testing.T) {
 		}
 	}
 }
+
+// In protobuf the byte behind a text may be a digit or a letter, and the one
+// before it too: a number is found all the same.
+func TestNeighboursInProtobuf(t *testing.T) {
+	policy, errs := redact.New(redact.Config{})
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	for _, secret := range []string{"015-50-9075", "6216526774804406", "GB82 WEST 1234 5698 7654 32", "AKIAIOSFODNN7EXAMPLE"} {
+		for size := range 80 { // of the text, so that its length is each letter and digit
+			text := strings.Repeat(".", size) + secret
+			in := `"body":{"stringValue":"` + text + `"},` + attributes("a", text)
+			x := NewExports(Policy{Redactor: policy})
+			if got := applied(t, x, telemetry.Logs, logText(in)); strings.Contains(got, secret) {
+				t.Fatalf("%s behind %d bytes: %s", secret, size, got)
+			}
+		}
+	}
+}
+
+// A text that is the name of the value beside it speaks for that, as in JSON.
+func TestNameAndValue(t *testing.T) {
+	pair := func(name, key, text, value string) string {
+		return attributes("env", `{"arrayValue":{"values":[{"kvlistValue":{"values":[{"key":"`+name+
+			`","value":{"stringValue":"`+key+`"}},{"key":"`+text+`","value":`+value+`}]}}]}}`)
+	}
+	const clear, masked = `{"stringValue":"x"}`, `{"stringValue":"****"}`
+	deep := func(inner string) string {
+		return `{"kvlistValue":{"values":[{"key":"stringValue","value":` + inner + `}]}}`
+	}
+	for name, tt := range map[string]struct{ in, want string }{
+		"a name":         {pair("name", "password", "value", clear), pair("name", "password", "value", masked)},
+		"a key":          {pair("key", "password", "value", clear), pair("key", "password", "value", masked)},
+		"a number":       {pair("key", "password", "value", `{"intValue":"7"}`), pair("key", "password", "value", masked)},
+		"a hash":         {pair("key", "hashed", "value", clear), pair("key", "hashed", "value", `{"stringValue":"#1"}`)},
+		"OTLP":           {pair("key", "password", "value", deep(clear)), pair("key", "password", "value", masked)},
+		"another member": {pair("name", "password", "values", clear), pair("name", "password", "values", clear)},
+		"another name":   {pair("name", "zone", "value", clear), pair("name", "zone", "value", clear)},
+	} {
+		x := NewExports(Policy{Redactor: rules{}})
+		if diff := cmp.Diff(logText(tt.want), applied(t, x, telemetry.Logs, logText(tt.in))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

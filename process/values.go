@@ -34,17 +34,43 @@ func (x *Exports) about(path []byte) treatment {
 	return t
 }
 
+// treat is what to do with the value at a path: what its key demands, or what the
+// name beside it does, as in {"name": "password", "value": "…"}.
+func (x *Exports) treat(path []byte) treatment {
+	t := x.about(path)
+	if x.named.action > t.action && bytes.HasPrefix(path, x.namedAt) {
+		if rest, ok := bytes.CutPrefix(path[len(x.namedAt):], []byte("value")); ok && (len(rest) == 0 || rest[0] == '.') {
+			t.action = x.named.action
+		}
+	}
+	return t
+}
+
+// noteName remembers what a text demands that is the name of the value beside it.
+func (x *Exports) noteName(path, text []byte) {
+	at := bytes.LastIndexByte(path, '.') + 1
+	if name := string(path[at:]); name != "name" && name != "key" || x.policy.Redactor == nil {
+		return
+	}
+	if x.named = (treatment{}); len(text) <= maxKey {
+		x.named = x.about(text)
+		x.name = append(x.name[:0], text...)
+	}
+	x.namedAt = append(x.namedAt[:0], path[:at]...)
+}
+
 // text is asked for each text.
 func (x *Exports) text(dst, path, text []byte) ([]byte, bool) {
 	if x.edit.Field() == "key" {
-		if !x.suspect {
+		if x.policy.Redactor == nil {
 			return dst, false
 		}
 		return x.count(x.policy.Redactor.Text(dst, text))
 	}
 	t := treatment{by: x.policy.Redactor}
 	if len(path) > 0 {
-		t = x.about(path)
+		t = x.treat(path)
+		x.noteName(path, text)
 		if out, done := x.withhold(dst, t); done {
 			return out, true
 		}
@@ -75,7 +101,7 @@ func (x *Exports) value(dst, path []byte) ([]byte, bool) {
 	if len(path) == 0 { // a log's body, whose members come
 		return dst, false
 	}
-	t := x.about(path)
+	t := x.treat(path)
 	if out, done := x.withhold(dst, t); done {
 		return out, true
 	}
@@ -114,18 +140,20 @@ func (x *Exports) withhold(dst []byte, t treatment) (out []byte, done bool) {
 	return dst, false
 }
 
-// redact replaces what must not leave. A text that is JSON keeps its structure;
-// it may have keys with a secret of any look.
+// redact replaces what must not leave. A text that is JSON keeps its structure.
+// Each text is looked at by itself: in protobuf the byte behind one may be a digit
+// or a letter, so that a number would seem to go on.
 func (x *Exports) redact(dst, path, text []byte, t treatment) ([]byte, bool) {
 	switch {
 	case t.by == nil:
 		return dst, false
 	case t.action != redact.Keep:
+		if x.named.action == t.action && x.about(path).action < t.action {
+			path = x.name
+		}
 		return x.count(t.by.Value(dst, path, text))
 	case isJSON(text):
 		return x.count(t.by.JSON(dst, text))
-	case !x.suspect:
-		return dst, false
 	case len(path) == 0:
 		return x.count(t.by.Text(dst, text))
 	}

@@ -30,7 +30,7 @@ func FuzzLine(f *testing.F) {
 		f.Add([]byte(line), uint8(traces), true)
 	}
 	f.Fuzz(func(t *testing.T, line []byte, named uint8, minute bool) {
-		taken, dropped, cut := 0, 0, 0
+		taken, dropped := 0, 0
 		o := Options{Minute: minute, Completion: wire.NewCompletion(&telemetry.Resource{FunctionName: "f"}),
 			Take: func(e *telemetry.Export) error {
 				taken += e.Records
@@ -39,13 +39,7 @@ func FuzzLine(f *testing.F) {
 				}
 				return nil
 			},
-			Drop: func(reason string, n int) {
-				if reason == reasonSpanCut {
-					cut += n
-				} else {
-					dropped += n
-				}
-			}}
+			Drop: func(_ string, n int) { dropped += n }}
 		b := newBatch(&o, nil)
 		b.parser.now = testNow
 		if format(named) > spanLogs {

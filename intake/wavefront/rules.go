@@ -36,22 +36,20 @@ const (
 	reasonSpanLong      = "wf_428_span_name_too_long"
 	reasonSpanTags      = "wf_430_span_too_many_tags"
 	reasonSpanKeyLong   = "wf_432_span_tag_key_too_long"
-	reasonSpanCut       = "wf_433_span_tag_value_cut" // the value is cut, the span is kept
 	reasonSpanNoValue   = "wf_434_span_tag_value_missing"
 	reasonLogsNotServed = "logs_not_accepted"
 )
 
 // The limits of java-lib's ValidationConfiguration, in characters.
 const (
-	maxName         = 1023 // of a metric, a histogram and a source
-	maxTags         = 100
-	maxTagKey       = 253
-	maxTagValue     = 255
-	maxTag          = 255 // key and value together stay below it
-	maxSpanName     = 128
-	maxSpanTags     = 20
-	maxSpanTagKey   = 128
-	maxSpanTagValue = 128
+	maxName       = 1023 // of a metric, a histogram and a source
+	maxTags       = 100
+	maxTagKey     = 253
+	maxTagValue   = 255
+	maxTag        = 255 // key and value together stay below it
+	maxSpanName   = 128
+	maxSpanTags   = 20
+	maxSpanTagKey = 128
 )
 
 // legalCharacters tells whether name has nothing but , - . / digits, letters
@@ -106,21 +104,6 @@ func characters(text []byte) int {
 		}
 	}
 	return n
-}
-
-// cut is the first characters of text, at most limit.
-func cut(text []byte, limit int) []byte {
-	n := 0
-	for i, r := range asString(text) {
-		n++
-		if r > 0xffff {
-			n++
-		}
-		if n > limit {
-			return text[:i]
-		}
-	}
-	return text
 }
 
 func blank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }

@@ -204,8 +204,9 @@ func (p *parser) whole() (int64, bool) {
 	return int64(v), true
 }
 
-// checkSpan gives the reason for which the span is refused. A value that is too
-// long is cut and counted, as the proxy does.
+// checkSpan gives the reason for which the span is refused. A value may be long,
+// where the proxy would cut it: half a secret is not known as one, so nothing is
+// cut before it is redacted.
 func (p *parser) checkSpan() string {
 	s := &p.span
 	switch {
@@ -233,12 +234,6 @@ func (p *parser) checkSpan() string {
 			return reasonSpanKey
 		case blank(tag.Value):
 			return reasonSpanNoValue
-		}
-	}
-	for i := range s.tags {
-		if tag := &s.tags[i]; longer(tag.Value, maxSpanTagValue) {
-			tag.Value = cut(tag.Value, maxSpanTagValue)
-			p.out.drop(reasonSpanCut)
 		}
 	}
 	return ""

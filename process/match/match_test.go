@@ -117,3 +117,67 @@ func FuzzConditions(f *testing.F) {
 		}
 	})
 }
+
+// exported is a record of an export.
+type exported struct {
+	signal     telemetry.Signal
+	level      telemetry.Level
+	name, body string
+	attributes map[string]string
+}
+
+func (x exported) Signal() telemetry.Signal { return x.signal }
+func (x exported) Level() telemetry.Level   { return x.level }
+func (x exported) Name() []byte             { return []byte(x.name) }
+func (x exported) Body() []byte             { return optional(x.body, x.body != "") }
+func (x exported) Attribute(key string) []byte {
+	text, ok := x.attributes[key]
+	return optional(text, ok)
+}
+
+func optional(text string, there bool) []byte {
+	if !there {
+		return nil
+	}
+	return []byte(text)
+}
+
+// The same conditions hold of what a function exports: its type is the signal, its
+// message the body or else the name, and its attributes are text.
+func TestExportedConditions(t *testing.T) {
+	span := exported{telemetry.Traces, telemetry.LevelError, "GET /health", "", map[string]string{"http.status": "503",
+		"path": "/health", "ok": "true"}}
+	line := exported{telemetry.Logs, telemetry.LevelInfo, "event", "no stock\n", nil}
+	r := &Record{}
+	for condition, want := range map[string]string{
+		`{}`: "sl", `{"type":"traces"}`: "s", `{"type":["logs","metrics"]}`: "l", `{"type":"function"}`: "",
+		`{"level":">=error"}`: "s", `{"level":"info"}`: "l",
+		`{"message":"~^GET /health"}`: "s", `{"message":"stock"}`: "l", `{"message":"event"}`: "",
+		`{"field":"path","equals":"/health"}`: "s", `{"field":"http.status","atLeast":500}`: "s",
+		`{"field":"http.status","equals":503}`: "s", `{"field":"http.status","equals":"503"}`: "s",
+		`{"field":"ok","equals":true}`: "s", `{"field":"path","exists":false}`: "l",
+	} {
+		c, err := Parse([]byte(condition))
+		if err != nil {
+			t.Errorf("%s: %v", condition, err)
+			continue
+		}
+		of := ""
+		for _, x := range []struct {
+			name   string
+			record exported
+		}{{"s", span}, {"l", line}} {
+			r.ResetExported(x.record)
+			if c.Holds(r) {
+				of += x.name
+			}
+		}
+		if of != want {
+			t.Errorf("%s holds of %q, not %q", condition, of, want)
+		}
+	}
+	r.Reset(log()) // and a log after an export is a log again
+	if c, _ := Parse([]byte(`{"type":"function","message":"stock"}`)); !c.Holds(r) {
+		t.Error("a log is taken for an export")
+	}
+}

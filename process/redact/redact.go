@@ -172,9 +172,10 @@ func (p *Policy) Part(part Part) *Policy {
 	return p
 }
 
-// Suspect is the filter before all else, for the bytes of anything: text, JSON
-// with its escapes, protobuf. False is certain: there is nothing to redact, by form
-// or by a key in one of the shapes that Text knows. It allocates nothing.
+// Suspect is the filter before all else, for a text, or JSON with its escapes.
+// False is certain: there is nothing to redact, by form or by a key in one of the
+// shapes that Text knows. It allocates nothing. It is not for protobuf, where no
+// sign stands between a text and what follows it.
 func (p *Policy) Suspect(b []byte) bool {
 	if p.blind {
 		return len(b) > 0

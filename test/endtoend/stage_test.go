@@ -76,12 +76,16 @@ var programs = map[string]func() (string, error){
 	ours:   sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), ours, runtime.GOARCH) }),
 	writer: sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), writer, runtime.GOARCH) }),
 	sender: sync.OnceValues(func() (string, error) { return layer.Program(context.Background(), sender, runtime.GOARCH) }),
+	planter: sync.OnceValues(func() (string, error) {
+		return layer.Program(context.Background(), planter, runtime.GOARCH)
+	}),
 }
 
 const (
-	ours   = "./cmd/slipstream-extension"
-	writer = "./test/endtoend/writer"
-	sender = "./test/endtoend/sender"
+	ours    = "./cmd/slipstream-extension"
+	writer  = "./test/endtoend/writer"
+	sender  = "./test/endtoend/sender"
+	planter = "./test/endtoend/planter"
 )
 
 // program gives the path of one of the tree's programs.

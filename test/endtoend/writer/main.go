@@ -24,7 +24,8 @@ type event struct {
 	Lines   int    `json:"lines"`    // how many
 	Bytes   int    `json:"bytes"`    // padding of each line
 	SleepMs int    `json:"sleep_ms"` // after the lines
-	End     string `json:"end"`      // "", "error", "exit", "hang", "terminate" or "memory"
+	Text    string `json:"text"`     // one more line
+	End     string `json:"end"`      // "", "error", "handled", "exit", "hang", "terminate" or "memory"
 }
 
 func handle(_ context.Context, e event) (map[string]int, error) {
@@ -35,6 +36,9 @@ func handle(_ context.Context, e event) (map[string]int, error) {
 			return nil, err
 		}
 	}
+	if e.Text != "" {
+		fmt.Fprintln(out, e.Text)
+	}
 	if err := out.Flush(); err != nil {
 		return nil, err
 	}
@@ -42,6 +46,8 @@ func handle(_ context.Context, e event) (map[string]int, error) {
 	switch e.End {
 	case "error":
 		return nil, errors.New("no such order")
+	case "handled": // as loggers write what was caught
+		fmt.Println(`{"level":"error","message":"out of stock","error":{"name":"StockError"}}`)
 	case "exit":
 		os.Exit(3)
 	case "terminate":
