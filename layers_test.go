@@ -113,7 +113,7 @@ var layers = []row{
 		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
 	{prefix: "bench/leaks", project: []string{"bench/figure", "process/redact", "test/secrets"}},
-	{prefix: "bench/process", project: []string{"bench/figure", "process"}},
+	{prefix: "bench/process", project: []string{"bench/figure", "bench/pipeline", "bench/replay", "process"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
