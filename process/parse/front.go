@@ -170,7 +170,7 @@ func readWord(text []byte, i int) front {
 		}
 	}
 	for k := range failures {
-		if f := &failures[k]; bytes.HasPrefix(text[i:], []byte(f.text)) {
+		if f := &failures[k]; f.text[0] == text[i] && bytes.HasPrefix(text[i:], []byte(f.text)) {
 			return front{level: f.level}
 		}
 	}
@@ -187,11 +187,24 @@ func levelPlain(word []byte) telemetry.Level {
 	return level
 }
 
+// isUpper tells whether a word of ASCII's letters is in capitals.
 func isUpper(word []byte) bool {
-	return !bytes.ContainsFunc(word, func(r rune) bool { return r >= 'a' })
+	for _, c := range word {
+		if c >= 'a' {
+			return false
+		}
+	}
+	return true
 }
+
+// isLower tells whether a word of ASCII's letters has none.
 func isLower(word []byte) bool {
-	return !bytes.ContainsFunc(word, func(r rune) bool { return r < 'a' })
+	for _, c := range word {
+		if c < 'a' {
+			return false
+		}
+	}
+	return true
 }
 
 // logfmtLevel looks for the level among the first pairs of key=value.

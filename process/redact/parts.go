@@ -9,6 +9,9 @@ const (
 	parts = 4
 	// A shorter text is not worth it; longer parts have too much to remember.
 	leastPart, mostPart = 12, 512
+	// overlap is how far each part is read into the next one: seldom does a literal
+	// begin in the one and go on farther.
+	overlap = 4
 	// mostHits is how many literals of a part are remembered: most have none, and
 	// where there are more, the text is read once more.
 	mostHits = 16
@@ -24,22 +27,29 @@ type partHits struct {
 // scanParts reads as much of the text as can be read in parts, and gives the place
 // and the state there.
 func (f *finder) scanParts() (from int, state uint32) {
-	for len(f.b)-from >= parts*leastPart && !f.found {
-		size := min((len(f.b)-from)/parts, mostPart)
+	for len(f.b)-from >= parts*leastPart+overlap && !f.found {
+		size := min((len(f.b)-from-overlap)/parts, mostPart)
 		state = f.p.automaton.parts(f.b, from, size, state, f.accept)
-		from += parts * size
+		from += parts*size + overlap
 	}
 	return from, state
 }
 
-// parts reads four parts of that size, the first of which goes on from a state, and
-// tells each accepting state with the place behind it. It gives the last state.
+// parts reads four parts of that size and the overlap behind the last one. The
+// first goes on from a state. It tells each accepting state with the place behind
+// it, and gives the last state.
 func (a *automaton) parts(b []byte, from, size int, state uint32, tell func(state uint32, end int)) uint32 {
-	end := from + parts*size
+	end := from + parts*size + overlap
 	var found partHits
 	states := found.read(a, b[from:end], state)
-	if found.full { // no part counts: all is read behind the first border, which is the beginning
-		size, found.count = 0, [parts]int{}
+	if found.full {
+		for read := from; read < end; {
+			state = a.step(state, b[read])
+			if read++; state >= a.accepting {
+				tell(state, read)
+			}
+		}
+		return state
 	}
 	read := from // up to where all is told, and state is the one there
 	for part := range parts {
@@ -50,11 +60,11 @@ func (a *automaton) parts(b []byte, from, size int, state uint32, tell func(stat
 			}
 		}
 		border := begin + size
-		if border > read {
-			read, state = border, states[part]
+		if border+overlap > read {
+			read, state = border+overlap, states[part]
 		}
-		// What begins before the border may end behind it: the next part has not seen it.
-		for read < end && (found.full || int(a.depth[state]) > read-border) {
+		// What began before the border may end farther on: the next part has not seen it.
+		for read < end && int(a.depth[state]) > read-border {
 			state = a.step(state, b[read])
 			if read++; state >= a.accepting {
 				tell(state, read)
@@ -64,10 +74,11 @@ func (a *automaton) parts(b []byte, from, size int, state uint32, tell func(stat
 	return state
 }
 
-// read runs the automaton over the four parts of a text.
+// read runs the automaton over the four parts of a text, each with its overlap.
 func (p *partHits) read(a *automaton, text []byte, state uint32) [parts]uint32 {
-	size := len(text) / parts
-	one, two, three, four := text[:size], text[size:2*size], text[2*size:3*size], text[3*size:4*size]
+	size := (len(text) - overlap) / parts
+	one, two, three, four := text[:size+overlap], text[size:], text[2*size:], text[3*size:]
+	two, three, four = two[:len(one)], three[:len(one)], four[:len(one)]
 	next, fold, accepting := a.next, &a.fold, a.accepting
 	s, t, u, v := state, uint32(0), uint32(0), uint32(0)
 	for i := range one {

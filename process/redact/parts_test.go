@@ -48,9 +48,9 @@ func TestPartsTellTheSame(t *testing.T) {
 				tell(&want)(state, i+1)
 			}
 		}
-		size := 12 + random.IntN(len(text)/parts-11)
+		size := 4 + random.IntN(len(text)/parts-8)
 		from, after := 0, uint32(0)
-		for ; len(text)-from >= parts*size; from += parts * size {
+		for ; len(text)-from >= parts*size+overlap; from += parts*size + overlap {
 			after = a.parts(text, from, size, after, tell(&got))
 		}
 		for ; from < len(text); from++ {
