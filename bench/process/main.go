@@ -57,10 +57,10 @@ func steps(ctx context.Context) ([]figure.Figure, error) {
 		lines [][]byte
 		call  func([]byte)
 	}{
-		{"redact_text", texts, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
-		{"redact_json", objects, func(b []byte) { buffer, _ = p.JSON(buffer[:0], b) }},
-		{"redact_text_1_in_100", secret, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
-		{"redact_suspect", objects, func(b []byte) { p.Suspect(b) }},
+		{"redact/text", texts, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
+		{"redact/json", objects, func(b []byte) { buffer, _ = p.JSON(buffer[:0], b) }},
+		{"redact/text_1_in_100", secret, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
+		{"redact/suspect", objects, func(b []byte) { p.Suspect(b) }},
 	} {
 		var speeds, costs []float64
 		for range runs {
@@ -70,8 +70,9 @@ func steps(ctx context.Context) ([]figure.Figure, error) {
 			perSecond := speed(of.lines, of.call)
 			speeds, costs = append(speeds, perSecond), append(costs, 1e6/perSecond)
 		}
-		figures = append(figures, figure.Of(of.name, "MB/s", speeds), figure.Of(of.name+"_cost", "ns/kB", costs),
-			figure.Of(of.name+"_allocations", "a line", []float64{allocations(of.lines, of.call)}))
+		figures = append(figures, figure.Of(of.name+"/throughput", "MB/s", speeds),
+			figure.Of(of.name+"/cost", "ns/kB", costs),
+			figure.Of(of.name+"/allocations", "a line", []float64{allocations(of.lines, of.call)}))
 	}
 	return append(figures, making(runs)...), nil
 }
@@ -110,7 +111,7 @@ func making(runs int) []figure.Figure {
 		memory = append(memory, (heap()-before)/1024)
 		runtime.KeepAlive(p)
 	}
-	return []figure.Figure{figure.Of("redact_new", "µs", took), figure.Of("redact_memory", "KiB", memory)}
+	return []figure.Figure{figure.Of("redact/new", "µs", took), figure.Of("redact/memory", "KiB", memory)}
 }
 
 func heap() float64 {

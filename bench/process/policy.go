@@ -14,7 +14,7 @@ import (
 
 const (
 	// pairs of runs, one with the policy and one without.
-	pairs = 9
+	pairs = 15
 	// replayed lines are 40 MB: long enough that the start does not count.
 	replayed = 200_000
 )
