@@ -48,8 +48,10 @@ func readFront(text []byte) front {
 	case c|0x20 < 'a' || c|0x20 > 'z':
 		return front{}
 	}
-	if rest, ok := bytes.CutPrefix(text[i:], []byte("RequestId: ")); ok {
-		return readExit(rest)
+	if text[i] == 'R' {
+		if rest, ok := bytes.CutPrefix(text[i:], []byte("RequestId: ")); ok {
+			return readExit(rest)
+		}
 	}
 	return readWord(text, i)
 }
@@ -163,7 +165,7 @@ func readWord(text []byte, i int) front {
 	if len(word) == 1 {
 		return readRuby(text, i)
 	}
-	upper := isUpper(word) && (end == len(text) || bytes.IndexByte([]byte(` \:|-]`), text[end]) >= 0)
+	upper := isUpper(word) && (end == len(text) || endsLevel(text[end]))
 	if upper || isLower(word) && bytes.HasPrefix(text[end:], []byte(": ")) {
 		if level := levelPlain(word); level != 0 {
 			return front{level: level}
@@ -185,6 +187,15 @@ func levelPlain(word []byte) telemetry.Level {
 		return 0
 	}
 	return level
+}
+
+// endsLevel tells whether c may stand behind a level in capitals.
+func endsLevel(c byte) bool {
+	switch c {
+	case ' ', '\\', ':', '|', '-', ']':
+		return true
+	}
+	return false
 }
 
 // isUpper tells whether a word of ASCII's letters is in capitals.
