@@ -77,6 +77,9 @@ bench: ## print every figure that the README claims, and check the goals
 	go run ./bench/drag --check
 	go run ./bench/intake --check
 	go run ./bench/handoff --check
+	go run ./bench/process --check
+	go run ./bench/leaks --check
+	go run ./bench/sample --check
 	go run ./bench/drill --check
 
 drill: ## end processes 200 times at random moments: SEED=n repeats one
@@ -88,6 +91,9 @@ figures: ## measure again, keep the figures in bench/results.json and in the REA
 	go run ./bench/drag --keep bench/results.json
 	go run ./bench/intake --keep bench/results.json
 	go run ./bench/handoff --keep bench/results.json
+	go run ./bench/process --keep bench/results.json
+	go run ./bench/leaks --keep bench/results.json
+	go run ./bench/sample --keep bench/results.json
 	go run ./bench/drill --keep bench/results.json
 	go generate ./bench/figure
 

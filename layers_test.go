@@ -34,7 +34,8 @@ var layers = []row{
 	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf, "wire/lines"}},
 	{prefix: "wire/lines", project: []string{"telemetry"}, modules: []string{jx}},
 	{prefix: "wire/forwarded"},
-	{prefix: "process", project: []string{"telemetry", "wire", "process"}, modules: []string{jx}},
+	{prefix: "process", project: []string{"telemetry", "wire", "process"}, modules: []string{jx},
+		tests: []string{"bench/lines"}},
 	{prefix: "process/match", project: []string{"telemetry"}, modules: []string{jx}},
 	{prefix: "process/filter", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/rate", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
@@ -113,7 +114,7 @@ var layers = []row{
 		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
 	{prefix: "bench/leaks", project: []string{"bench/figure", "process/redact", "test/secrets"}},
-	{prefix: "bench/process", project: []string{"bench/figure", "process"}},
+	{prefix: "bench/process", project: []string{"bench/figure", "bench/pipeline", "bench/replay", "process"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.

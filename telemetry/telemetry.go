@@ -49,13 +49,15 @@ const (
 	LevelFatal Level = 21
 )
 
+// levelNames are those of the ranges, four levels each.
+var levelNames = [...]string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+
 // String is the level's range: TRACE to FATAL, empty for unknown.
 func (l Level) String() string {
-	names := [...]string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
-	if l == 0 || int(l) > 4*len(names) {
+	if l == 0 || int(l) > 4*len(levelNames) {
 		return ""
 	}
-	return names[(l-1)/4]
+	return levelNames[(l-1)/4]
 }
 
 // Attribute is a name and a value of a resource beyond the well-known ones.

@@ -10,7 +10,9 @@ type Goal struct {
 	Measured float64
 	Date     string
 	Why      string
-	Timed    bool // it depends on what else the machine does: only --check judges it, no test
+	// Timed: it depends on what else the machine does, or on logs that are not in the
+	// tree: only --check judges it, no test.
+	Timed bool
 }
 
 // Met tells whether a value keeps the goal; a figure that could not be
@@ -19,7 +21,7 @@ func (g Goal) Met(value float64) bool { return value <= g.AtMost }
 
 // Goals is every budget of the project. Package budget has a test for each.
 func Goals() []Goal {
-	const day = "2026-11-24"
+	const day, policyDay = "2026-11-24", "2026-11-28"
 	return []Goal{
 		{"start_ratio", 1.5, 1.25, "x", 1.17, day, "each millisecond before next is cold start", false},
 		// From 9.5 and 4: redaction with the user's patterns (regexp) and the policy's operators 0.9 MB, secrets and
@@ -57,6 +59,16 @@ func Goals() []Goal {
 		{"256MB/file_p50", 3_000, 0, "µs", 684, day, "Lumigo's 3 ms", true},
 		{"512MB/file_p50", 1_000, 0, "µs", 462, day, "Lumigo's 1 ms", true},
 		{"go/unthrottled/ipc_p50", 100, 0, "µs", 67, day, "a megabyte that is not copied", true},
+
+		{"policy/cpu_ratio", 1.25, 0, "x", 1.21, policyDay, "whoever trusts us with secrets pays little for it", true},
+		{"redact/text/cost", 6_600, 1_250, "ns/kB", 1_127, policyDay, "150 MB/s and core", true},
+		{"redact/json/cost", 6_600, 0, "ns/kB", 1_682, policyDay, "150 MB/s and core", true},
+		{"allocations", 0, 0, "a line", 0, policyDay, "a clean line costs no garbage", false},
+		{"leaks", 0, 0, "secrets", 0, policyDay, "promise 3: no planted secret leaves", false},
+		{"changed_share", 0.1, 0, "%", 0.046, policyDay, "logs stay readable", true},
+		{"volume", 10, 0, "%", 8.42, policyDay, "with 1 % of failures kept and 1 in 100 of the rest", false},
+		{"failed_lines_lost", 0, 0, "lines", 0, policyDay, "sampling keeps all of a failed invocation", false},
+		{"counts_off", 0, 0, "records", 0, policyDay, "what was left out is told exactly", false},
 	}
 }
 

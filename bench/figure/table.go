@@ -74,6 +74,17 @@ var tableRows = []tableRow{
 	{"CPU for an OTLP log record / a StatsD packet, in and out", []string{"otlp/cpu_per_record", "statsd/cpu_per_record"},
 		false, nil, ""},
 
+	{"secrets planted in logs, JSON, headers and queries / left after redaction", []string{"planted", "leaks"}, false, nil,
+		""},
+	{"redaction of ordinary text / JSON, for each second of CPU", []string{"redact/text/throughput",
+		"redact/json/throughput"}, false, nil, ""},
+	{"CPU with the default policy, as a multiple of that without redaction and parsing", []string{"policy/cpu_ratio"},
+		false, nil, ""},
+	{"all of failed invocations and 1 % of the others: bytes left, without / with all platform events",
+		[]string{"whole/volume", "with_platform/volume"}, false, nil, ""},
+	{"lines of failed ones lost / records that the counts miss", []string{"whole/failed_lines_lost",
+		"whole/counts_off"}, false, nil, ""},
+
 	{"the extension alone: prepared posts to a folder", []string{"replay/file/throughput"}, false, nil, ""},
 	{"the same, for each second of CPU", []string{"replay/file/throughput_per_cpu"}, false, nil, ""},
 }

@@ -1,6 +1,7 @@
 // Command process prints what the steps between intake and destination cost: of
 // redaction the throughput with the default policy, on text and JSON that look
-// ordinary, its memory and how long it takes to make a policy.
+// ordinary, its memory and how long it takes to make a policy; and how much more
+// CPU the whole extension needs with the default policy than without.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"slipstream/bench/figure"
+	"slipstream/bench/pipeline"
 	"slipstream/process/redact"
 )
 
@@ -23,9 +25,19 @@ const (
 	atLeast = 150 * time.Millisecond
 )
 
-func main() { figure.Main("process", measure) }
+func main() { pipeline.Main("process", measure) }
 
-func measure(ctx context.Context) ([]figure.Figure, error) {
+func measure(ctx context.Context, programs pipeline.Programs, scratch string) ([]figure.Figure, error) {
+	figures, err := steps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := policy(ctx, programs, scratch)
+	return append(figures, whole...), err
+}
+
+// steps measures redaction alone.
+func steps(ctx context.Context) ([]figure.Figure, error) {
 	p, errs := redact.New(redact.Config{})
 	if errs != nil {
 		return nil, errors.Join(errs...)
@@ -45,20 +57,22 @@ func measure(ctx context.Context) ([]figure.Figure, error) {
 		lines [][]byte
 		call  func([]byte)
 	}{
-		{"redact_text", texts, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
-		{"redact_json", objects, func(b []byte) { buffer, _ = p.JSON(buffer[:0], b) }},
-		{"redact_text_1_in_100", secret, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
-		{"redact_suspect", objects, func(b []byte) { p.Suspect(b) }},
+		{"redact/text", texts, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
+		{"redact/json", objects, func(b []byte) { buffer, _ = p.JSON(buffer[:0], b) }},
+		{"redact/text_1_in_100", secret, func(b []byte) { buffer, _ = p.Text(buffer[:0], b) }},
+		{"redact/suspect", objects, func(b []byte) { p.Suspect(b) }},
 	} {
-		var speeds []float64
+		var speeds, costs []float64
 		for range runs {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			speeds = append(speeds, speed(of.lines, of.call))
+			perSecond := speed(of.lines, of.call)
+			speeds, costs = append(speeds, perSecond), append(costs, 1e6/perSecond)
 		}
-		figures = append(figures, figure.Of(of.name, "MB/s", speeds),
-			figure.Of(of.name+"_allocations", "a line", []float64{allocations(of.lines, of.call)}))
+		figures = append(figures, figure.Of(of.name+"/throughput", "MB/s", speeds),
+			figure.Of(of.name+"/cost", "ns/kB", costs),
+			figure.Of(of.name+"/allocations", "a line", []float64{allocations(of.lines, of.call)}))
 	}
 	return append(figures, making(runs)...), nil
 }
@@ -76,6 +90,8 @@ func speed(lines [][]byte, call func([]byte)) float64 {
 	return float64(bytes) / 1e6 / (cpu() - start).Seconds()
 }
 
+// allocations are those of one line; what the runtime itself allocates meanwhile
+// is less than one a line.
 func allocations(lines [][]byte, call func([]byte)) float64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -83,7 +99,7 @@ func allocations(lines [][]byte, call func([]byte)) float64 {
 		call(line)
 	}
 	runtime.ReadMemStats(&after)
-	return float64(after.Mallocs-before.Mallocs) / float64(len(lines))
+	return float64((after.Mallocs - before.Mallocs) / uint64(len(lines)))
 }
 
 // making measures New: how long it takes, and what it keeps.
@@ -97,7 +113,7 @@ func making(runs int) []figure.Figure {
 		memory = append(memory, (heap()-before)/1024)
 		runtime.KeepAlive(p)
 	}
-	return []figure.Figure{figure.Of("redact_new", "µs", took), figure.Of("redact_memory", "KiB", memory)}
+	return []figure.Figure{figure.Of("redact/new", "µs", took), figure.Of("redact/memory", "KiB", memory)}
 }
 
 func heap() float64 {

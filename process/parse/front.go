@@ -48,8 +48,10 @@ func readFront(text []byte) front {
 	case c|0x20 < 'a' || c|0x20 > 'z':
 		return front{}
 	}
-	if rest, ok := bytes.CutPrefix(text[i:], []byte("RequestId: ")); ok {
-		return readExit(rest)
+	if text[i] == 'R' {
+		if rest, ok := bytes.CutPrefix(text[i:], []byte("RequestId: ")); ok {
+			return readExit(rest)
+		}
 	}
 	return readWord(text, i)
 }
@@ -163,14 +165,14 @@ func readWord(text []byte, i int) front {
 	if len(word) == 1 {
 		return readRuby(text, i)
 	}
-	upper := isUpper(word) && (end == len(text) || bytes.IndexByte([]byte(` \:|-]`), text[end]) >= 0)
+	upper := isUpper(word) && (end == len(text) || endsLevel(text[end]))
 	if upper || isLower(word) && bytes.HasPrefix(text[end:], []byte(": ")) {
 		if level := levelPlain(word); level != 0 {
 			return front{level: level}
 		}
 	}
 	for k := range failures {
-		if f := &failures[k]; bytes.HasPrefix(text[i:], []byte(f.text)) {
+		if f := &failures[k]; f.text[0] == text[i] && bytes.HasPrefix(text[i:], []byte(f.text)) {
 			return front{level: f.level}
 		}
 	}
@@ -187,11 +189,33 @@ func levelPlain(word []byte) telemetry.Level {
 	return level
 }
 
-func isUpper(word []byte) bool {
-	return !bytes.ContainsFunc(word, func(r rune) bool { return r >= 'a' })
+// endsLevel tells whether c may stand behind a level in capitals.
+func endsLevel(c byte) bool {
+	switch c {
+	case ' ', '\\', ':', '|', '-', ']':
+		return true
+	}
+	return false
 }
+
+// isUpper tells whether a word of ASCII's letters is in capitals.
+func isUpper(word []byte) bool {
+	for _, c := range word {
+		if c >= 'a' {
+			return false
+		}
+	}
+	return true
+}
+
+// isLower tells whether a word of ASCII's letters has none.
 func isLower(word []byte) bool {
-	return !bytes.ContainsFunc(word, func(r rune) bool { return r < 'a' })
+	for _, c := range word {
+		if c < 'a' {
+			return false
+		}
+	}
+	return true
 }
 
 // logfmtLevel looks for the level among the first pairs of key=value.

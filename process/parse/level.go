@@ -48,8 +48,8 @@ func levelNamed(name []byte) (level telemetry.Level, exact bool) {
 		lower[i] = c
 	}
 	for i := range levels {
-		if string(lower[:len(name)]) == levels[i].name {
-			return levels[i].level, levels[i].exact
+		if of := &levels[i]; of.name[0] == lower[0] && of.name == string(lower[:len(name)]) {
+			return of.level, of.exact
 		}
 	}
 	return 0, false

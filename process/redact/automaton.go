@@ -11,6 +11,8 @@ type automaton struct {
 	accepting uint32
 	// ends are the literals that end in each of these states, by their index.
 	ends [][]uint16
+	// depth is how many bytes of a literal each state stands for.
+	depth []uint16
 }
 
 const (
@@ -18,6 +20,11 @@ const (
 	classShift = 6
 	maxStates  = 1 << 16
 )
+
+// step gives the state behind one more byte.
+func (a *automaton) step(state uint32, c byte) uint32 {
+	return uint32(a.next[state<<classShift|uint32(a.fold[c])])
+}
 
 // foldByte is how the automaton sees a byte.
 func foldByte(c byte) byte {
@@ -77,9 +84,11 @@ func (a *automaton) classes(literals []string) {
 // state has none, the longest suffix that is a state has it.
 func (a *automaton) complete(ends [][]uint16) {
 	suffix := make([]uint16, len(ends))
+	a.depth = make([]uint16, len(ends))
 	queue := make([]uint16, 0, len(ends))
 	for class := range maxClasses {
 		if child := a.next[class]; child != 0 {
+			a.depth[child] = 1
 			queue = append(queue, child)
 		}
 	}
@@ -94,6 +103,7 @@ func (a *automaton) complete(ends [][]uint16) {
 				continue
 			}
 			suffix[child] = shorter[class]
+			a.depth[child] = a.depth[state] + 1
 			queue = append(queue, child)
 		}
 	}
@@ -114,16 +124,17 @@ func (a *automaton) reorder(ends [][]uint16) {
 			}
 		}
 	}
-	next := make([]uint16, len(a.next))
+	next, depth := make([]uint16, len(a.next)), make([]uint16, len(ends))
 	a.ends = make([][]uint16, len(ends)-int(a.accepting))
 	for state := range ends {
 		row := next[int(to[state])<<classShift:][:maxClasses]
 		for class, target := range a.next[state<<classShift:][:maxClasses] {
 			row[class] = to[target]
 		}
+		depth[to[state]] = a.depth[state]
 		if len(ends[state]) > 0 {
 			a.ends[uint32(to[state])-a.accepting] = ends[state]
 		}
 	}
-	a.next = next
+	a.next, a.depth = next, depth
 }

@@ -40,22 +40,34 @@ type finder struct {
 
 // scan is the pass over the bytes.
 func (f *finder) scan() {
-	a, b := &f.p.automaton, f.b
-	next, fold, accepting := a.next, &a.fold, a.accepting
-	state := uint32(0)
-	for i := 0; i < len(b); i++ {
-		state = uint32(next[state<<classShift|uint32(fold[b[i]])])
-		if state >= accepting {
-			for _, index := range a.ends[state-accepting] {
-				f.hit(f.p.literals[index], i+1)
-			}
-			if f.raw && f.found {
+	from, state := 0, uint32(0)
+	if f.raw { // most of what is only asked about is clean, and that is where the time goes
+		if from, state = f.scanParts(); f.found {
+			return
+		}
+	}
+	f.scanOn(state, from)
+	if f.p.detectors.has(highEntropy) {
+		f.entropy()
+	}
+}
+
+// scanOn reads all from a place on, one byte after the other.
+func (f *finder) scanOn(state uint32, from int) {
+	a := &f.p.automaton
+	for i := from; i < len(f.b); i++ {
+		if state = a.step(state, f.b[i]); state >= a.accepting {
+			if f.accept(state, i+1); f.raw && f.found {
 				return
 			}
 		}
 	}
-	if f.p.detectors.has(highEntropy) {
-		f.entropy()
+}
+
+// accept asks the matchers of all literals that end at end.
+func (f *finder) accept(state uint32, end int) {
+	for _, index := range f.p.automaton.ends[state-f.p.automaton.accepting] {
+		f.hit(f.p.literals[index], end)
 	}
 }
 
