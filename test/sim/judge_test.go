@@ -206,7 +206,8 @@ func (l *life) judgeEnd(lost int) {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(began), until.Sub(began))
 	}
-	if (l.last == nil || !l.last.definite() || several) && l.plan.deaf == "" { // each post lets it wait on
+	// Each post lets it wait on; where what comes last is delivered, that is later than what is asked for here.
+	if (l.last == nil || !l.last.definite() || several || l.w.plan.policy != nil) && l.plan.deaf == "" {
 		until = later(until, earlier(later(began, l.lastPost()).Add(wait), began.Add(2*left/3)))
 	}
 	for _, mine := range l.lanes {
