@@ -68,6 +68,31 @@ func TestOrderOfLogs(t *testing.T) {
 	}
 }
 
+// A private key that is printed line by line is a record a line.
+func TestKeysInLines(t *testing.T) {
+	policy, errs := redact.New(redact.Config{})
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	line := `"` + strings.Repeat("Abc3+/x9", 8) + `\n"`
+	_, out := through(t, LogPolicy{Redactor: policy}, `"before\n"`, `"key: -----BEGIN RSA PRIVATE KEY-----\n"`,
+		`"Proc-Type: 4,ENCRYPTED\n"`, line, line, `"a line between\n"`, `"Ab0=\n"`, `"-----END RSA PRIVATE KEY-----\n"`,
+		`"after\n"`, line)
+	got := strings.Join(out, " ")
+	if strings.Count(got, "Abc3") != 8 || strings.Contains(got, "Ab0=") || strings.Count(got, "****") < 4 {
+		t.Errorf("%s", got)
+	}
+	for _, want := range []string{"before", "Proc-Type", "a line between", "after"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is gone: %s", want, got)
+		}
+	}
+	_, out = through(t, LogPolicy{Redactor: policy}, `"-----BEGIN PUBLIC KEY-----\n"`, line)
+	if got := strings.Join(out, " "); strings.Contains(got, "****") {
+		t.Errorf("a public key became %s", got)
+	}
+}
+
 // A body that is too long is cut, is still JSON, and is counted.
 func TestLongLogs(t *testing.T) {
 	l, out := through(t, LogPolicy{Record: 64}, `{"a":"`+strings.Repeat("x", 100)+`","b":1}`, `"short"`)
