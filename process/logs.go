@@ -102,8 +102,7 @@ func (l *Logs) redact(log *telemetry.Log) {
 	}
 	body, changed := l.policy.Redactor.JSON(kept(l.redacted), log.Body)
 	if l.redacted = body; changed {
-		if begin := bytes.LastIndex(log.Body, []byte("-----BEGIN ")); begin >= 0 &&
-			bytes.Contains(log.Body[begin:], []byte("PRIVATE KEY-----")) && !bytes.Contains(log.Body[begin:], []byte("-----END ")) {
+		if opensKey(log.Body) {
 			l.keyLines = maxKeyLines
 		}
 		log.Body = body
@@ -113,6 +112,12 @@ func (l *Logs) redact(log *telemetry.Log) {
 
 // maxKeyLines is how many lines a private key has at most: RSA's with 16,384 bits.
 const maxKeyLines = 200
+
+// opensKey tells whether a private key begins in a line, and does not end there.
+func opensKey(line []byte) bool {
+	begin := max(bytes.LastIndex(line, []byte("-----BEGIN ")), 0)
+	return bytes.Contains(line[begin:], []byte("PRIVATE KEY-----")) && !bytes.Contains(line[begin:], []byte("-----END "))
+}
 
 // redactKeyLine masks a line that is of a private key whose first line was in a
 // record before: who prints one, prints a record a line.

@@ -47,7 +47,8 @@ func TestOrderOfLogs(t *testing.T) {
 	secret := "ghp_0123456789abcdefghijABCDEFGHIJ012345"
 	var seen []string
 	p := LogPolicy{
-		Redactor: policy, Record: 60, Parse: true, Filter: drops(t, `[{"drop":{"message":"ghp_"}},{"drop":{"level":"debug"}}]`),
+		Redactor: policy, Record: 60, Parse: true,
+		Filter: drops(t, `[{"drop":{"message":"ghp_"}},{"drop":{"level":"debug"}}]`),
 		Metrics: func(l *telemetry.Log) bool {
 			seen = append(seen, string(l.Body))
 			return strings.Contains(string(l.Body), "_aws")
@@ -55,7 +56,8 @@ func TestOrderOfLogs(t *testing.T) {
 	}
 	l, out := through(t, p, `{"level":"warn","msg":"token `+secret+`"}`, `{"level":"debug","msg":"x"}`,
 		`"[ERROR] `+strings.Repeat("x", 30)+" "+secret+`"`, `{"_aws":{},"level":"warn"}`, `"plain"`)
-	want := []string{`13 {"level":"warn","msg":"token ****"}`, `17 "[ERROR] ` + strings.Repeat("x", 30) + ` ****"`, `0 "plain"`}
+	want := []string{`13 {"level":"warn","msg":"token ****"}`,
+		`17 "[ERROR] ` + strings.Repeat("x", 30) + ` ****"`, `0 "plain"`}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -180,8 +182,8 @@ func TestLogsAllocateNothing(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	l := NewLogs(LogPolicy{Redactor: policy, Record: 1 << 20, Parse: true, Filter: drops(t, `[{"drop":{"level":"debug"}}]`)},
-		func(*telemetry.Log) {})
+	l := NewLogs(LogPolicy{Redactor: policy, Record: 1 << 20, Parse: true,
+		Filter: drops(t, `[{"drop":{"level":"debug"}}]`)}, func(*telemetry.Log) {})
 	for name, body := range map[string]string{
 		"clean text": `"order 17 was placed"`, "clean JSON": `{"level":"info","msg":"order 17 was placed","ms":12.5}`,
 		"filtered": `{"level":"debug","msg":"cache"}`, "dirty": `{"level":"info","msg":"ann@example.com","password":"x"}`,

@@ -79,7 +79,8 @@ func TestSim(t *testing.T) {
 	if total != *seeds+withPolicy {
 		t.Errorf("%d of %d seeds ran", total, *seeds+withPolicy)
 	}
-	t.Logf("%d seeds, %d of them with a policy for volume, in %v", total, withPolicy, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d seeds, %d of them with a policy for volume, in %v", total, withPolicy,
+		time.Since(began).Round(time.Millisecond))
 }
 
 // result is what one process tells.
