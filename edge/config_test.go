@@ -14,6 +14,7 @@ import (
 
 	"slipstream/edge/buffer"
 	"slipstream/edge/flush"
+	"slipstream/process/redact"
 	"slipstream/telemetry"
 )
 
@@ -272,6 +273,36 @@ func TestPublicName(t *testing.T) {
 		if got := publicName(raw); got != want {
 			t.Errorf("publicName(%q) = %q, want %q", raw, got, want)
 		}
+	}
+}
+
+// The guide's tables of keys are those of the code, and every detector has its
+// words.
+func TestReferenceOfRedaction(t *testing.T) {
+	all, err := redact.ParseDetectors("all")
+	var documented []string
+	for _, d := range detectorDocs {
+		documented = append(documented, d[0])
+	}
+	if err != nil || all.String() != strings.Join(documented, ",") {
+		t.Errorf("documented are %v, there are %s", documented, all)
+	}
+	const page, from, to = "../docs/guides/redaction.md", "<!-- from edge/reference.go -->\n", "<!-- to here -->"
+	have, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(have), from)
+	tables, after, closed := strings.Cut(rest, to)
+	if !found || !closed {
+		t.Fatalf("%s has no marks for its tables", page)
+	}
+	if want := "\n" + keyTables() + "\n"; *update {
+		if err := os.WriteFile(page, []byte(before+from+want+to+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if diff := cmp.Diff(want, tables); diff != "" {
+		t.Errorf("%s is not what the code says; run `go test ./edge -run Reference -update`:\n%s", page, diff)
 	}
 }
 

@@ -2,7 +2,10 @@ package edge
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"slipstream/process/redact"
 )
 
 //go:generate go test . -run Reference -update
@@ -35,11 +38,72 @@ func Reference() string {
 	for _, o := range options {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.name, o.where, o.value, escapeCell(o.doc))
 	}
+	b.WriteString(strings.ReplaceAll(redactionText, "´", "`") + detectorTable())
 	b.WriteString(strings.ReplaceAll(fileText+secretsText, "´", "`"))
 	return b.String()
 }
 
-// fileText and secretsText are prose of the page; ´ stands for a back quote.
+// detectorDocs says what each detector finds, in the order of redact's own list.
+var detectorDocs = [][2]string{
+	{"aws_access_key", "access key ids of AWS: `AKIA…`, `ASIA…`, `ABIA…`, `ACCA…`"},
+	{"aws_secret_key", "40 characters of base64 near such an id or the word secret"},
+	{"bearer", "the token behind `Bearer`"},
+	{"basic", "user and password behind `Basic`"},
+	{"jwt", "JSON Web Tokens"},
+	{"private_key", "private keys in PEM, also where the beginning or the end is cut off"},
+	{"credit_card", "card numbers with the networks' prefixes, lengths and check digit, in groups or not"},
+	{"iban", "bank accounts with their country's length and check digits"},
+	{"email", "e-mail addresses"},
+	{"ip", "IPv4 and IPv6 addresses"},
+	{"phone", "telephone numbers: `+` and 8 to 15 digits, or as North America groups them"},
+	{"us_ssn", "social security numbers of the US, with dashes"},
+	{"api_key", "keys that say whose they are: GitHub, GitLab, Slack, Stripe, Google, Azure, OpenAI, Anthropic, New " +
+		"Relic, Twilio, SendGrid, npm, PyPI and about thirty more; webhooks of Slack, Discord and Teams"},
+	{"url_password", "the password in `scheme://user:password@host`"},
+	{"token", "values of keys such as `token` that look made by a machine"},
+	{"high_entropy", "any word of 20 characters and more that looks random"},
+}
+
+// detectorTable is a table of the detectors.
+func detectorTable() string {
+	var b strings.Builder
+	standard, _ := redact.ParseDetectors("default") // a word that it knows
+	on := strings.Split(standard.String(), ",")
+	b.WriteString("| detector | by default | finds |\n|---|---|---|\n")
+	for _, d := range detectorDocs {
+		word := "off"
+		if slices.Contains(on, d[0]) {
+			word = "on"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d[0], word, escapeCell(d[1]))
+	}
+	return b.String()
+}
+
+// keyTables are the tables of secret keys in docs/guides/redaction.md.
+func keyTables() string {
+	var b strings.Builder
+	words, exempt := redact.DefaultKeys()
+	b.WriteString("| in a key | because |\n|---|---|\n")
+	for _, w := range words {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", w[0], escapeCell(w[1]))
+	}
+	b.WriteString("\n| no secret | because |\n|---|---|\n")
+	for _, e := range exempt {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", e[0], escapeCell(e[1]))
+	}
+	return b.String()
+}
+
+// redactionText, fileText and secretsText are prose of the page; ´ stands for a back quote.
+const redactionText = `
+## Redaction
+
+SLIPSTREAM_REDACT takes names of detectors, separated by commas, from left to right: ´default,+ip,-email´ or, shorter,
+´+ip,-email´. [The guide](guides/redaction.md) says which keys are secret besides, and how to add rules of your own.
+
+`
+
 const fileText = `
 ## The file
 

@@ -82,8 +82,8 @@ var variables = []variable{
 		listenersDoc() + ". `all` are all of them, `none` is none; `name=address` moves one to another loopback " +
 		"address. A port that is taken is a warning.", setListen},
 	{"SLIPSTREAM_FORWARD", "", "Requests of vendors' agents that are taken on the port of `otlp`, answered at once " +
-		"and sent later, unread: `/path=https://collector.{region}.example.com`, separated by commas. `{region}` is " +
-		"the function's.", textVar(func(c *Config) *string { return &c.Forward })},
+		"and sent later, unread and so not redacted: `/path=https://collector.{region}.example.com`, separated " +
+		"by commas. `{region}` is the function's.", textVar(func(c *Config) *string { return &c.Forward })},
 	{"SLIPSTREAM_REDACT", "default", "What is found and masked by its form before anything is buffered: names of " +
 		"[detectors](#redaction), `default`, `all` or `none`; `+name` adds one, `-name` takes one out. Values of " +
 		"secret keys are " +

@@ -378,7 +378,8 @@ func TestNeighboursInProtobuf(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	for _, secret := range []string{"015-50-9075", "6216526774804406", "GB82 WEST 1234 5698 7654 32", "AKIAIOSFODNN7EXAMPLE"} {
+	for _, secret := range []string{"015-50-9075", "6216526774804406", "GB82 WEST 1234 5698 7654 32",
+		"AKIAIOSFODNN7EXAMPLE"} {
 		for size := range 80 { // of the text, so that its length is each letter and digit
 			text := strings.Repeat(".", size) + secret
 			in := `"body":{"stringValue":"` + text + `"},` + attributes("a", text)

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"time"
 
 	"slipstream/process/filter"
@@ -41,6 +42,7 @@ type Logs struct {
 	on      func(*telemetry.Log) // what is behind the limiter
 	now     time.Time
 
+	keyLines               int    // lines that may still be of a private key
 	redacted, cut          []byte // the body, once it is changed
 	redactions, cuts       int
 	consumed, filteredLogs int
@@ -95,14 +97,52 @@ func (l *Logs) note(log *telemetry.Log) {
 
 // redact replaces what must not leave.
 func (l *Logs) redact(log *telemetry.Log) {
-	if l.policy.Redactor == nil || !l.policy.Redactor.Suspect(log.Body) {
+	if l.policy.Redactor == nil || l.keyLines > 0 && l.redactKeyLine(log) || !l.policy.Redactor.Suspect(log.Body) {
 		return
 	}
 	body, changed := l.policy.Redactor.JSON(kept(l.redacted), log.Body)
 	if l.redacted = body; changed {
+		if opensKey(log.Body) {
+			l.keyLines = maxKeyLines
+		}
 		log.Body = body
 		l.redactions++
 	}
+}
+
+// maxKeyLines is how many lines a private key has at most: RSA's with 16,384 bits.
+const maxKeyLines = 200
+
+// opensKey tells whether a private key begins in a line, and does not end there.
+func opensKey(line []byte) bool {
+	begin := max(bytes.LastIndex(line, []byte("-----BEGIN ")), 0)
+	return bytes.Contains(line[begin:], []byte("PRIVATE KEY-----")) && !bytes.Contains(line[begin:], []byte("-----END "))
+}
+
+// redactKeyLine masks a line that is of a private key whose first line was in a
+// record before: who prints one, prints a record a line.
+func (l *Logs) redactKeyLine(log *telemetry.Log) bool {
+	if log.Type != "function" {
+		return false
+	}
+	l.keyLines--
+	line := bytes.Trim(log.Body, `"`)
+	for _, end := range []string{`\n`, `\r`} {
+		line = bytes.TrimSuffix(line, []byte(end))
+	}
+	if bytes.Contains(line, []byte("-----END ")) { // it is known by itself
+		l.keyLines = 0
+		return false
+	}
+	for _, c := range line {
+		if c != '+' && c != '/' && c != '=' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	log.Body = append(kept(l.redacted), `"`+mask+`"`...)
+	l.redacted = log.Body
+	l.redactions++
+	return true
 }
 
 // shorten cuts a body that is too long.

@@ -286,8 +286,9 @@ func (l *leakStage) start(t *testing.T, n int, env map[string]string, faults ...
 		"SLIPSTREAM_DESTINATIONS": fmt.Sprintf("file://%s/lines?%s&compression=zstd file://%s/events?format=telemetry %s?%s "+
 			"http://127.0.0.1:1/dead?%s", l.dir, all, l.dir, https.URL, all, all),
 		"SLIPSTREAM_LISTEN": "all", "SLIPSTREAM_LOG_LEVEL": "debug", "SLIPSTREAM_SPOOL_DIR": l.dir + "/spool",
-		"SLIPSTREAM_LOG_TYPES": "platform,function,extension", "SLIPSTREAM_LIMIT_SPANS": "0", "SLIPSTREAM_LIMIT_SPAN_BYTES": "0",
-		"SLIPSTREAM_BUFFER_BYTES": "16777216",
+		"SLIPSTREAM_LOG_TYPES": "platform,function,extension", "SLIPSTREAM_LIMIT_SPANS": "0",
+		"SLIPSTREAM_LIMIT_SPAN_BYTES": "0",
+		"SLIPSTREAM_BUFFER_BYTES":     "16777216",
 	}
 	for name, value := range env {
 		settings[name] = strings.ReplaceAll(value, "DESTINATIONS", settings["SLIPSTREAM_DESTINATIONS"])

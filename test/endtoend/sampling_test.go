@@ -77,7 +77,7 @@ func TestSamplingKeepsWhatFailed(t *testing.T) {
 	}.start(t)
 	failing := map[int]string{57: "error", 155: "handled", 256: "hang", 358: "exit"}
 	for id := range invocations {
-		s.invoke(t, fmt.Sprintf(`{"id":%d,"lines":%d,"bytes":400,"end":%q}`, id, perInvocation, failing[id]))
+		s.invoke(t, fmt.Sprintf(`{"id":%d,"lines":%d,"bytes":800,"end":%q}`, id, perInvocation, failing[id]))
 	}
 	s.shutdown(t)
 	delivered := inFolder(t, filepath.Join(dir, "ours"))

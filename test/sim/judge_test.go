@@ -60,7 +60,7 @@ func (l *life) tally(lane *lane) tally {
 				t.perhaps++
 			}
 			continue
-		case !there && !lane.refused[r.token]:
+		case !there && !lane.refused[r.token] && l.w.mustKeep(r):
 			t.missing++
 		}
 		if r.life != l.number {
@@ -84,7 +84,12 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account, heap int) int {
 	wrong := func(format string, args ...any) {
 		l.w.problem("life %d, %s: "+format+"; account %+v", append(append([]any{l.number, lane.plan.name}, args...), *a)...)
 	}
-	if a.received < t.definite || a.received > t.definite+t.perhaps+own {
+	if l.w.plan.policy != nil {
+		if !l.judgeCounts(lane, a, t, own) {
+			wrong("received %d, the platform has a 200 for %d and may have given %d more, and the policy's counts do not "+
+				"make up for it", a.received, t.definite, t.perhaps)
+		}
+	} else if a.received < t.definite || a.received > t.definite+t.perhaps+own {
 		wrong("received %d, the platform has a 200 for %d and may have given %d more", a.received, t.definite, t.perhaps)
 	}
 	if a.received+a.recovered != a.delivered+a.spooled+a.lost() {
@@ -129,6 +134,10 @@ func (l *life) judgeKill(lane *lane, mine *laneLife, a *account, t tally, heap, 
 	left := a.recovered - mine.told - mine.rejected
 	full := a.dropped["buffer_full"] // before, or after it
 	lane.left = [2]int{max(left+t.definite-t.early-full-heap, 0), left + t.definite + t.perhaps + own}
+	if l.w.plan.policy != nil { // what was held comes in again, and is not recovered
+		lane.left[0] = 0
+		lane.left[1] += l.earlier
+	}
 	lane.given += full + heap
 	switch {
 	case l.w.plan.noDisk:
@@ -197,7 +206,8 @@ func (l *life) judgeEnd(lost int) {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(began), until.Sub(began))
 	}
-	if (l.last == nil || !l.last.definite() || several) && l.plan.deaf == "" { // each post lets it wait on
+	// Each post lets it wait on; where what comes last is delivered, that is later than what is asked for here.
+	if (l.last == nil || !l.last.definite() || several || l.w.plan.policy != nil) && l.plan.deaf == "" {
 		until = later(until, earlier(later(began, l.lastPost()).Add(wait), began.Add(2*left/3)))
 	}
 	for _, mine := range l.lanes {
@@ -221,7 +231,9 @@ func earlier(a, b time.Time) time.Time {
 // destinations a full one gives up records, and compressed bytes are fewer:
 // neither is seen from outside, so only one that takes plain bytes is judged.
 func (w *world) owes(l *lane, bytes int) bool {
-	l.owed += bytes
+	if l.owed += bytes; w.plan.policy != nil { // some are dropped, and nobody outside sees when
+		return true
+	}
 	bound := w.settings().buffer + memorySlack
 	return len(w.lanes) > 1 || l.plan.encoding != "none" || l.owed <= bound || l.owed <= bound+w.disk.spooled()
 }

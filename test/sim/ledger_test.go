@@ -12,7 +12,8 @@ type record struct {
 	life    int
 	kind    string    // event type
 	value   string    // the record's JSON
-	request string    // its invocation, if that can be told for sure
+	of      string    // its invocation
+	request string    // the same, if that can be told for sure
 	parts   int       // posts that it was spread over so far
 	whole   bool      // its last part has been posted
 	offered int       // parts that the edge may have taken
@@ -142,6 +143,9 @@ func (w *world) takeLine(l *lane, id, text string) {
 		value, column = strings.Replace(value, `\n"`, `"`, 1), `,"message":`
 	}
 	want := column + value + "}"
+	if w.plan.policy != nil {
+		text = adjusted.ReplaceAllString(text, "}")
+	}
 	// A record that was cut and whose rest never came is handed on as a string.
 	cut := !definite && len(value) > hugeRecord && !strings.HasSuffix(text, "}}")
 	if !strings.HasSuffix(text, want) && !cut {

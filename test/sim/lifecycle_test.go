@@ -160,10 +160,14 @@ func (l *life) invoke(p *invocation, i int) string {
 	l.function(p, began, id)
 	time.Sleep(time.Until(began.Add(wait)))
 	if p.outcome == "kill" {
+		l.w.fails(id, nil)
 		return "kill"
 	}
 	done := l.platform("platform.runtimeDone", id,
 		fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
+	if status != "success" {
+		l.w.fails(id, done)
+	}
 	l.dones = append(l.dones, done)
 	l.platform("platform.end", id, `"sim":"Logs API"`)
 	if p.outcome == "crash" {

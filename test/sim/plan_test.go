@@ -19,6 +19,7 @@ type plan struct {
 	clock     clockPlan
 	lanes     []lanePlan
 	lives     []lifePlan
+	policy    *policy // nil: every record is to be delivered
 }
 
 // lanePlan is a destination and its weather.

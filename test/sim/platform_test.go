@@ -56,6 +56,7 @@ type life struct {
 	killed     bool
 	left       bool      // the folder is a copy already
 	posted     time.Time // when the last body was there, or its 200
+	earlier    int       // records of lives before, which may come in again
 	early      int       // number of the first record after the restore
 	gaveUp     bool      // init/error was called
 	failed     error     // of edge.Run, where that has to fail

@@ -90,6 +90,7 @@ func (p *post) signal() {
 // emit adds an event made at a time of the platform's clock.
 func (p *post) emit(kind, request string, value func(token int) string) *record {
 	r := p.w.newRecord(p.l.number, kind, value)
+	r.of = request
 	if p.plan.shuffled == 0 && p.plan.skew == 0 || kind != "function" {
 		r.request = request
 	}

@@ -47,12 +47,16 @@ func TestSim(t *testing.T) {
 	}
 	began := time.Now()
 	n := max(min(runtime.GOMAXPROCS(0), *seeds), 1)
-	results := make([]result, n)
+	results := make([]result, 2*n)
+	withPolicy := *seeds / 5
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			count := (*seeds - i + n - 1) / n
-			results[i] = runSeeds(t.Context(), *first+uint64(i), uint64(n), count)
+			share := func(of int) int { return (of - i + n - 1) / n }
+			results[i] = runSeeds(t.Context(), *first+uint64(i), uint64(n), share(*seeds))
+			if withPolicy > 0 {
+				results[n+i] = runSeeds(t.Context(), policySeeds+*first+uint64(i), uint64(n), share(withPolicy))
+			}
 		})
 	}
 	all.Wait()
@@ -72,10 +76,11 @@ func TestSim(t *testing.T) {
 		t.Fatalf("seed %d failed (of %d that did): go test ./test/sim -run Sim -seed %d -v\n%s",
 			failed[0].failed, bad, failed[0].failed, told)
 	}
-	if total != *seeds {
-		t.Errorf("%d of %d seeds ran", total, *seeds)
+	if total != *seeds+withPolicy {
+		t.Errorf("%d of %d seeds ran", total, *seeds+withPolicy)
 	}
-	t.Logf("%d seeds in %v", total, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d seeds, %d of them with a policy for volume, in %v", total, withPolicy,
+		time.Since(began).Round(time.Millisecond))
 }
 
 // result is what one process tells.
@@ -184,12 +189,19 @@ type world struct {
 	accounts map[string]*account // of the life that ends
 	heap     map[string]int      // by lane: records of earlier lives that the spool had no room for
 	refused  int                 // records that the edge says the platform has dropped
+	dropped  map[int]int         // by life: records that the edge says its policy has dropped
+	failed   map[string]*record  // by invocation that fails: what tells it
 }
 
 // runSeed runs one seed in a bubble of virtual time and gives what was wrong.
 func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	d := newDice(n)
-	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}, heap: map[string]int{}}
+	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}, heap: map[string]int{},
+		dropped: map[int]int{}, failed: map[string]*record{}}
+	if n >= policySeeds {
+		w.plan = draw(newDice(n - policySeeds))
+		w.plan.drawPolicy(newDice(n))
+	}
 	disk, err := newDisk(w.plan.noDisk)
 	if err != nil {
 		return []string{err.Error()}
@@ -216,6 +228,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 			w.live(i)
 		}
 		w.judgeDisk()
+		w.judgePolicy()
 		time.Sleep(time.Second) // net/http's server lets a connection that broke linger for half of that
 	})
 	return w.problems
@@ -323,7 +336,7 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	var a account
 	var lane string
 	text := r.Message
-	dropped, malformed := 0, 0
+	dropped, malformed, policy := 0, 0, 0
 	foreign, heap := false, 0
 	r.Attrs(func(attr slog.Attr) bool {
 		text += " " + attr.String()
@@ -347,6 +360,9 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 			dropped = n()
 		case "malformed_events":
 			malformed = n()
+		case "logs":
+			counts, _ := attr.Value.Any().(map[string]int)
+			policy = counts["filtered"] + counts["not_sampled"] + counts["repeated"]
 		case "records":
 			heap = n()
 		case "skipped":
@@ -368,6 +384,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 		h.w.accounts[lane] = &a
 	case "records of an earlier process go to memory":
 		h.w.heap[lane] += heap
+	case "what the policy has changed or kept back":
+		h.w.dropped[h.w.life] = policy
 	case "telemetry lost on the way in":
 		h.w.refused = dropped
 	}

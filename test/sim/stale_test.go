@@ -52,6 +52,9 @@ func (h *health) since(t time.Time) bool { return h.flying == 0 && !h.ill && !t.
 // the sends before it and its own may take their time, and no pause is between
 // them. The caller holds w.mu.
 func (l *life) judgeAge(lane *lane, r *record) {
+	if l.w.plan.policy != nil { // what is held back is older
+		return
+	}
 	now := time.Now()
 	mine := l.lanes[lane.number]
 	if r.life != l.number || !lane.wants(r.kind) || !mine.health.since(r.settled) || l.ending() || l.isKilled() {
@@ -118,7 +121,7 @@ func (l *life) judgeWaiting() {
 // be, that nothing was left behind that had been taken before the runtime was
 // done: that is what the invocation was held for.
 func (l *life) judgeLeft(i int, told time.Time) {
-	if !l.mustHold(i) {
+	if !l.mustHold(i) || l.w.plan.policy != nil {
 		return
 	}
 	l.w.mu.Lock()

@@ -109,10 +109,12 @@ func exportSpan(name string, c secrets.Case) []byte {
 }
 
 func exportPoint(name string, c secrets.Case) []byte {
-	point := object{"timeUnixNano": "1700000000000000000", "asInt": "1", "attributes": attributes(c), "exemplars": []object{
-		{"timeUnixNano": "1700000000000000000", "asInt": "1", "filteredAttributes": attributes(c)}}}
-	return encode(object{"resourceMetrics": []object{{"resource": resource(c), "scopeMetrics": []object{{"metrics": []object{
-		{"name": name, "description": textOf(c), "gauge": object{"dataPoints": []object{point}}}}}}}}})
+	exemplar := object{"timeUnixNano": "1700000000000000000", "asInt": "1", "filteredAttributes": attributes(c)}
+	point := object{"timeUnixNano": "1700000000000000000", "asInt": "1", "attributes": attributes(c),
+		"exemplars": []object{exemplar}}
+	metric := object{"name": name, "description": textOf(c), "gauge": object{"dataPoints": []object{point}}}
+	return encode(object{"resourceMetrics": []object{{"resource": resource(c),
+		"scopeMetrics": []object{{"metrics": []object{metric}}}}}})
 }
 
 func resource(c secrets.Case) object { return object{"attributes": attributes(c)} }

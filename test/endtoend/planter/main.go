@@ -59,9 +59,12 @@ func (p *planter) handle(_ context.Context, e event) (any, error) {
 // print writes log lines: the case as it is, and in lines so long that the
 // platform cuts them. Line ends within are written as Lambda's runtimes do.
 func (p *planter) print(number int, c secrets.Case, long int) {
-	text := strings.NewReplacer("\r\n", "\r", "\n", "\r").Replace(textOf(c))
+	text := textOf(c)
+	if c.Kind != "private_key" || !strings.Contains(text, "-----BEGIN ") { // of that, each line is a record
+		text = strings.NewReplacer("\r\n", "\r", "\n", "\r").Replace(text)
+	}
 	fmt.Println(text)
-	if long > 0 && number%40 == 0 {
+	if long > 0 && number%40 == 0 && !strings.Contains(text, "\n") {
 		padding := strings.Repeat(`"\`, long/2)
 		fmt.Println(padding + " " + text + " " + padding)
 	}
