@@ -25,8 +25,8 @@ func judge(t *testing.T, env map[string]string) *judged {
 	env["SLIPSTREAM_DESTINATIONS"] = "file:///nowhere" // nothing is sent
 	env["SLIPSTREAM_SPOOL_DIR"] = "none"
 	c, errs := Load(environment(env))
-	j := &judged{edge: &edge{config: c, clock: newClock(nil), changed: make(chan struct{}, 1), alive: make(chan struct{})},
-		errs: errs}
+	j := &judged{edge: &edge{config: c, clock: newClock(nil), changed: make(chan struct{}, 1),
+		alive: make(chan struct{}), ready: make(chan struct{})}, errs: errs}
 	close(j.alive)
 	res := &telemetry.Resource{FunctionName: "shop"}
 	j.identify(res)
