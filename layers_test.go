@@ -33,8 +33,10 @@ var layers = []row{
 	{prefix: "telemetry"},
 	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf}},
 	{prefix: "wire/forwarded"},
+	{prefix: "wire/metrics", project: []string{"telemetry"}, modules: []string{easyproto},
+		tests: []string{"wire", otel, protobuf}},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
-	{prefix: "rollup", project: []string{"telemetry", "wire"}},
+	{prefix: "rollup", project: []string{"telemetry", "wire"}, tests: []string{otel, protobuf}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
@@ -99,6 +101,7 @@ var layers = []row{
 	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "edge/behind", "handoff",
 		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
+	{prefix: "bench/rollup", project: []string{"bench/figure", "rollup", "telemetry"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.

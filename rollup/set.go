@@ -1,0 +1,156 @@
+package rollup
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+)
+
+const (
+	// precision is the binary logarithm of how many registers a set has: the
+	// standard error is 1.04/√4096, 1.6 %.
+	precision = 12
+	registers = 1 << precision
+	// maxSparse is how many registers are kept one by one, at 4 bytes each,
+	// before all of them are, at a byte each.
+	maxSparse = 512
+)
+
+// set counts different members by HyperLogLog. A register's value is the
+// greatest that any member gives it, so merging is exact and needs no order.
+type set struct {
+	sparse []uint32 // register<<8 | value, rising
+	dense  []uint8
+}
+
+// placeOf gives the register of a member and its value there, as register<<8 |
+// value. It is a part of the format: sketches of other environments, and other
+// versions, must put a member at the same place. FNV-1a, then the finalizer of
+// MurmurHash3, because FNV's high bits are poor.
+func placeOf(member []byte) uint32 {
+	h := uint64(14695981039346656037)
+	for _, c := range member {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	h ^= h >> 33
+	value := bits.LeadingZeros64(h<<precision|1<<(precision-1)) + 1
+	return uint32(h>>(64-precision))<<8 | uint32(value)
+}
+
+// maxRegister is the greatest value that placeOf gives.
+const maxRegister = 64 - precision + 1
+
+// insert notes a place and gives how many bytes it took for that.
+func (s *set) insert(place uint32) (grew int) {
+	if s.dense != nil {
+		s.dense[place>>8] = max(s.dense[place>>8], uint8(place))
+		return 0
+	}
+	i, found := slices.BinarySearch(s.sparse, place)
+	switch {
+	case found:
+		return 0
+	case i < len(s.sparse) && s.sparse[i]>>8 == place>>8: // it has more already
+		return 0
+	case i > 0 && s.sparse[i-1]>>8 == place>>8:
+		s.sparse[i-1] = place
+		return 0
+	}
+	before := s.bytes()
+	if len(s.sparse) == maxSparse {
+		s.dense = make([]uint8, registers)
+		for _, p := range s.sparse {
+			s.dense[p>>8] = uint8(p)
+		}
+		s.sparse = nil
+		s.insert(place)
+	} else {
+		s.sparse = slices.Insert(s.sparse, i, place)
+	}
+	return s.bytes() - before
+}
+
+func (s *set) merge(other *set) {
+	for _, place := range other.sparse {
+		s.insert(place)
+	}
+	for i, value := range other.dense {
+		if value > 0 {
+			s.insert(uint32(i)<<8 | uint32(value))
+		}
+	}
+}
+
+func (s *set) bytes() int { return 4*cap(s.sparse) + cap(s.dense) }
+
+// appendSketch appends the registers that are not 0, 3 bytes each: the register
+// in two, the greater first, and its value.
+func (s *set) appendSketch(dst []byte) []byte {
+	put := func(place uint32) { dst = append(dst, byte(place>>16), byte(place>>8), byte(place)) }
+	for _, place := range s.sparse {
+		put(place)
+	}
+	for i, value := range s.dense {
+		if value > 0 {
+			put(uint32(i)<<8 | uint32(value))
+		}
+	}
+	return dst
+}
+
+// estimate is about how many different members there were: Ertl's improved raw
+// estimator (arXiv:1702.01284), which needs no tables and no thresholds.
+func (s *set) estimate() float64 {
+	var histogram [maxRegister + 1]int
+	histogram[0] = registers
+	count := func(value uint8) {
+		if value > 0 {
+			histogram[min(value, maxRegister)]++
+			histogram[0]--
+		}
+	}
+	for _, place := range s.sparse {
+		count(uint8(place))
+	}
+	for _, value := range s.dense {
+		count(value)
+	}
+	if histogram[0] == registers {
+		return 0
+	}
+	z := registers * tau(1-float64(histogram[maxRegister])/registers)
+	for k := maxRegister - 1; k >= 1; k-- {
+		z = 0.5 * (z + float64(histogram[k]))
+	}
+	z += registers * sigma(float64(histogram[0])/registers)
+	return math.Round(registers / (2 * math.Ln2) * registers / z)
+}
+
+func sigma(x float64) float64 {
+	y, z := 1.0, x
+	for before := -1.0; z != before; {
+		x *= x
+		before = z
+		z += x * y
+		y += y
+	}
+	return z
+}
+
+func tau(x float64) float64 {
+	if x == 0 || x == 1 {
+		return 0
+	}
+	y, z := 1.0, 1-x
+	for before := -1.0; z != before; {
+		x = math.Sqrt(x)
+		before = z
+		y *= 0.5
+		z -= (1 - x) * (1 - x) * y
+	}
+	return z / 3
+}
