@@ -101,7 +101,7 @@ var layers = []row{
 	{prefix: "bench/handoff", project: []string{"bench/figure", "deploy/layer", "edge/behind", "handoff",
 		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
-	{prefix: "bench/rollup", project: []string{"bench/figure", "rollup", "telemetry"}},
+	{prefix: "bench/rollup", project: []string{"bench/figure", "rollup", "telemetry", "wire/metrics"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
