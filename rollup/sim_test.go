@@ -151,11 +151,13 @@ func (e *environment) put(b *Bin, j *journal) {
 	x.Body = e.complete.Complete(nil, x.Signal, x.Body)
 	e.held[j.sequence] = true
 	for _, lane := range e.lanes {
+		e.deliver() // a lane sends whenever it may
 		e.s.mayDie()
 		if _, there := lane[j.sequence]; !there { // as the spool does
 			lane[j.sequence] = x
 		}
 	}
+	e.deliver()
 }
 
 // deliver sends what may be sent, which is gone then.
