@@ -49,6 +49,7 @@ type edge struct {
 	registration lambda.Registration
 	exports      exports
 	collector    collector
+	aggregate    *aggregate // nil: points go out as they come
 
 	mu      sync.Mutex // guards what a request of the platform goes through
 	decoder telemetryapi.Decoder

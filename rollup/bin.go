@@ -93,7 +93,7 @@ func (b *Bin) define(key string, k class) int32 {
 	}
 	b.cells = append(b.cells, c)
 	b.index[key] = n
-	b.journalSeries(key)
+	b.journalSeries(n, key)
 	return n
 }
 

@@ -14,7 +14,9 @@ import (
 // calls of Flush. A frame is the length of its body (a varint), the body's
 // CRC-32C (4 bytes, little-endian), and the body: entries, each a varint first.
 //
-//	0  series: its key, with its length; it gets the next number, from 0 on
+//	0  series: its number, which is the next one, from 0 on, and its key, with its
+//	   length. The number is told so that a journal with a gap is not taken for
+//	   another one.
 //	1  the bin: start in Unix nanoseconds and width, once, before all others
 //	2  note: the caller's, with its length
 //	3+ the series of number n-3, and what was added, by its class:
@@ -75,7 +77,7 @@ func (b *Bin) entry(n int32) {
 	b.frame = binary.AppendUvarint(b.frame, uint64(n)+entryFirst)
 }
 
-func (b *Bin) journalSeries(key string) {
+func (b *Bin) journalSeries(n int32, key string) {
 	if !b.rollup.config.Journal {
 		return
 	}
@@ -85,7 +87,7 @@ func (b *Bin) journalSeries(key string) {
 		b.frame = appendSigned(b.frame, int64(b.width))
 		b.lastGauge = b.start.UnixNano()
 	}
-	b.frame = appendText(append(b.frame, entrySeries), key)
+	b.frame = appendText(binary.AppendUvarint(append(b.frame, entrySeries), uint64(n)), key)
 }
 
 func (b *Bin) journalGauge(n int32, v float64, at int64) {
@@ -228,9 +230,9 @@ func (r *Rollup) replayFrame(b **Bin, body []byte, note func([]byte)) error {
 }
 
 func (b *Bin) replaySeries(in *reader) bool {
-	key := string(in.text())
+	number, key := in.uvarint(), string(in.text())
 	k, ok := readKey([]byte(key), &b.point)
-	if _, twice := b.index[key]; in.bad || !ok || twice || len(b.cells) >= maxReplayed {
+	if _, twice := b.index[key]; in.bad || !ok || twice || number != uint64(len(b.cells)) || len(b.cells) >= maxReplayed {
 		return false
 	}
 	b.define(key, k)

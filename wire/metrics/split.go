@@ -178,7 +178,12 @@ func (s *Splitter) keep(dst, metric []byte) []byte {
 			break
 		}
 		content, ok := f.MessageData()
-		if !ok || f.FieldNum < fieldGauge || f.FieldNum > fieldExponential+1 {
+		switch f.FieldNum {
+		case fieldGauge, fieldSum, fieldHistogram, fieldExponential, fieldSummary:
+		default:
+			continue
+		}
+		if !ok {
 			continue
 		}
 		for len(content) > 0 {

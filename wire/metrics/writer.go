@@ -27,6 +27,7 @@ const (
 	fieldSum         = 7
 	fieldHistogram   = 9
 	fieldExponential = 10
+	fieldSummary     = 11
 
 	fieldPoints      = 1 // of all four
 	fieldTemporality = 2 // of all but Gauge
