@@ -109,8 +109,12 @@ func (a *aggregate) addExport(dst []byte, x *telemetry.Export) (rest telemetry.E
 		return telemetry.Export{}, telemetry.ErrOver
 	}
 	now := a.now()
-	rest = a.splitter.Split(dst, x.Body, func(p *telemetry.Point) bool {
-		a.rollup.Add(p, now)
+	rest = a.splitter.Split(dst, x.Body, func(p *telemetry.Point, h *metrics.Histogram) bool {
+		if h != nil {
+			a.rollup.AddHistogram(p, h, now)
+		} else {
+			a.rollup.Add(p, now)
+		}
 		return true
 	})
 	a.commit(now)

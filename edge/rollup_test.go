@@ -93,9 +93,9 @@ func (s *scripted) sums(t *testing.T, environments ...string) map[string]float64
 	sums := map[string]float64{}
 	var splitter metrics.Splitter
 	for id, body := range s.taken {
-		splitter.Split(nil, []byte(body), func(p *telemetry.Point) bool {
+		splitter.Split(nil, []byte(body), func(p *telemetry.Point, _ *metrics.Histogram) bool {
 			for _, environment := range environments {
-				if bytes.Contains(p.Origin.Resource, []byte(environment)) {
+				if bytes.Contains(p.Resource, []byte(environment)) {
 					sums[environment] += p.Value
 				}
 			}

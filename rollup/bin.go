@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slipstream/telemetry"
+	"slipstream/wire/metrics"
 )
 
 // seriesBytes is about what a series takes beside its key and its cell's
@@ -150,7 +151,7 @@ func (b *Bin) member(n int32, place uint32) (grew int) {
 	return b.sets[b.cells[n].at].insert(place)
 }
 
-// scratch turns histograms of telemetry into our own without allocating.
+// scratch turns histograms of OTLP into our own without allocating.
 type scratch struct {
 	histogram          histogram
 	positive, negative []uint64
@@ -158,7 +159,7 @@ type scratch struct {
 
 // read gives h in our form, valid until the next call; nil if it contradicts
 // itself or its numbers are none.
-func (s *scratch) read(h *telemetry.Histogram) *histogram {
+func (s *scratch) read(h *metrics.Histogram) *histogram {
 	const most = maxScale + 12 // OpenTelemetry's finest scale is 20
 	if h.NoBuckets || h.Scale > most || h.Scale < maxScale-maxShift || h.Count == 0 || h.Min > h.Max ||
 		!finite(h.Sum) || !finite(h.Min) || !finite(h.Max) {
@@ -168,8 +169,8 @@ func (s *scratch) read(h *telemetry.Histogram) *histogram {
 	finer := uint8(max(h.Scale-maxScale, 0))
 	s.histogram.shift = uint8(max(maxScale-h.Scale, 0))
 	total, ok := h.Zeros, true
-	count := func(side *buckets, from *telemetry.Buckets, room []uint64) []uint64 {
-		counts, low := trim(from.Counts, from.Low)
+	count := func(side *buckets, counts []uint64, low int32, room []uint64) []uint64 {
+		counts, low = trim(counts, low)
 		for _, c := range counts {
 			ok = ok && total+c >= total
 			total += c
@@ -189,8 +190,8 @@ func (s *scratch) read(h *telemetry.Histogram) *histogram {
 		*side = buckets{low: low >> finer, wide: room[:high>>finer-int64(low>>finer)+1]}
 		return room
 	}
-	s.positive = count(&s.histogram.positive, &h.Positive, s.positive)
-	s.negative = count(&s.histogram.negative, &h.Negative, s.negative)
+	s.positive = count(&s.histogram.positive, h.Positive, h.PositiveLow, s.positive)
+	s.negative = count(&s.histogram.negative, h.Negative, h.NegativeLow, s.negative)
 	if !ok || total != h.Count {
 		return nil
 	}

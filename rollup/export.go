@@ -25,7 +25,7 @@ const summarySuffix = ".summary"
 func (b *Bin) AppendExport(dst []byte) telemetry.Export {
 	w := metrics.Writer{Scope: scopeName}
 	var p telemetry.Point
-	var h telemetry.Histogram
+	var h metrics.Histogram
 	span := metrics.Span{Start: b.from, End: b.to}
 	for _, c := range b.inOrder() {
 		if _, ok := readKey([]byte(c.key), &p); !ok {
@@ -38,11 +38,10 @@ func (b *Bin) AppendExport(dst []byte) telemetry.Export {
 			b.appendSet(&w, &p, &b.sets[c.at])
 		case distributionClass:
 			b.histograms[c.at].copyTo(&h)
-			p.Histogram = &h
-			w.Append(&p, span)
+			w.Append(&p, &h, span)
 		default:
 			p.Value = b.sums[c.at].value()
-			w.Append(&p, span)
+			w.Append(&p, nil, span)
 		}
 	}
 	b.appendSummaries(&w, span)
@@ -55,7 +54,7 @@ func (b *Bin) AppendExport(dst []byte) telemetry.Export {
 func (b *Bin) AppendCumulative(dst []byte, begin, now time.Time) telemetry.Export {
 	w := metrics.Writer{Scope: scopeName}
 	var p telemetry.Point
-	var h telemetry.Histogram
+	var h metrics.Histogram
 	span := metrics.Span{Start: begin, End: now, Cumulative: true}
 	written := map[string]bool{} // several series may be one in the totals
 	for _, c := range b.inOrder() {
@@ -80,11 +79,10 @@ func (b *Bin) AppendCumulative(dst []byte, begin, now time.Time) telemetry.Expor
 		}
 		if c.class == distributionClass {
 			total.histogram.copyTo(&h)
-			p.Histogram = &h
 		} else {
 			p.Value = total.sum.value()
 		}
-		w.Append(&p, span)
+		w.Append(&p, &h, span)
 	}
 	return w.Export(dst)
 }
@@ -98,7 +96,7 @@ func (b *Bin) inOrder() []cell {
 
 func (b *Bin) appendGauge(w *metrics.Writer, p *telemetry.Point, g *gauge) {
 	p.Value = g.last
-	w.Append(p, metrics.Span{End: time.Unix(0, g.at)})
+	w.Append(p, nil, metrics.Span{End: time.Unix(0, g.at)})
 }
 
 func (b *Bin) appendSet(w *metrics.Writer, p *telemetry.Point, s *set) {
@@ -109,7 +107,7 @@ func (b *Bin) appendSet(w *metrics.Writer, p *telemetry.Point, s *set) {
 		value := appendText([]byte{anyBytes}, sketch)
 		p.Tags = append(p.Tags, telemetry.Tag{Key: []byte(attributeSketch), Value: value, Typed: true})
 	}
-	w.Append(p, metrics.Span{End: b.to})
+	w.Append(p, nil, metrics.Span{End: b.to})
 }
 
 // appendSummaries appends those of the gauges that had several values.
@@ -126,21 +124,21 @@ func (b *Bin) appendSummaries(w *metrics.Writer, span metrics.Span) {
 		readKey([]byte(c.key), &p)
 		p.Kind = telemetry.Distribution
 		p.Name = append(slices.Clip(p.Name), summarySuffix...)
-		p.Histogram = &telemetry.Histogram{Count: g.count, Sum: g.sum.value(), Min: g.min, Max: g.max, NoBuckets: true}
-		w.Append(&p, span)
+		h := metrics.Histogram{Count: g.count, Sum: g.sum.value(), Min: g.min, Max: g.max, NoBuckets: true}
+		w.Append(&p, &h, span)
 	}
 }
 
-// copyTo writes the histogram in telemetry's form.
-func (h *histogram) copyTo(to *telemetry.Histogram) {
-	*to = telemetry.Histogram{Scale: maxScale - int32(h.shift), Count: h.count, Zeros: h.zeros, Sum: h.sum.value(),
-		Min: h.min, Max: h.max, Positive: h.positive.copyTo(to.Positive.Counts), Negative: h.negative.copyTo(to.Negative.Counts)}
+// copyTo writes the histogram in OTLP's form.
+func (h *histogram) copyTo(to *metrics.Histogram) {
+	*to = metrics.Histogram{Scale: maxScale - int32(h.shift), Count: h.count, Zeros: h.zeros, Sum: h.sum.value(),
+		Min: h.min, Max: h.max, PositiveLow: h.positive.low, Positive: h.positive.copyTo(to.Positive[:0]),
+		NegativeLow: h.negative.low, Negative: h.negative.copyTo(to.Negative[:0])}
 }
 
-func (b *buckets) copyTo(room []uint64) telemetry.Buckets {
-	to := telemetry.Buckets{Low: b.low, Counts: room[:0]}
+func (b *buckets) copyTo(to []uint64) []uint64 {
 	for i := range b.len() {
-		to.Counts = append(to.Counts, b.at(i))
+		to = append(to, b.at(i))
 	}
 	return to
 }

@@ -13,7 +13,8 @@ resource_metrics { scope_metrics { scope { name: "slipstream/rollup" }
     attributes { key: "source" value { string_value: "host" } } time_unix_nano: 1700000100000000000 as_double: 2 } } }
   metrics { name: "orders" sum { aggregation_temporality: DELTA data_points { SHOP MINUTE as_double: -1 } } }
   metrics { name: "orders" sum { aggregation_temporality: DELTA is_monotonic: true data_points { SHOP MINUTE
-    as_double: 2.5 attributes { key: "a" value { string_value: "1" } } attributes { key: "b" value { string_value: "2" } }
+    as_double: 2.5 attributes { key: "a" value { string_value: "1" } }
+    attributes { key: "b" value { string_value: "2" } }
   } } }
   metrics { name: "heat.summary" histogram { aggregation_temporality: DELTA data_points { SHOP MINUTE
     count: 3 sum: 15 min: 3 max: 7 } } }

@@ -10,10 +10,26 @@ import (
 	"time"
 
 	"slipstream/telemetry"
+	"slipstream/wire/metrics"
 )
 
-// anyPoint is a point of any kind in one of a few series.
-func anyPoint(random *rand.Rand, now time.Time) *telemetry.Point {
+// sample is a point, or one of a histogram.
+type sample struct {
+	*telemetry.Point
+	histogram *metrics.Histogram
+}
+
+// add puts it into the Rollup.
+func (s sample) add(r *Rollup, now time.Time) {
+	if s.histogram != nil {
+		r.AddHistogram(s.Point, s.histogram, now)
+	} else {
+		r.Add(s.Point, now)
+	}
+}
+
+// anySample is one of any kind in one of a few series.
+func anySample(random *rand.Rand, now time.Time) sample {
 	p := &telemetry.Point{Kind: telemetry.PointKind(random.IntN(5)), Name: fmt.Append(nil, "m", random.IntN(3)),
 		Value: math.Round(random.NormFloat64()*1000) / 8, Count: 1, Tags: tags("k", fmt.Sprint(random.IntN(3)))}
 	if random.IntN(3) > 0 {
@@ -28,24 +44,25 @@ func anyPoint(random *rand.Rand, now time.Time) *telemetry.Point {
 			p.Count = random.Float64() * 100
 		case 1:
 			for i := range random.IntN(4) {
-				p.Centroids = append(p.Centroids, telemetry.Centroid{Value: float64(i) * p.Value, Count: float64(random.IntN(70_000))})
+				c := telemetry.Centroid{Value: float64(i) * p.Value, Count: float64(random.IntN(70_000))}
+				p.Centroids = append(p.Centroids, c)
 			}
 		case 2:
-			p.Histogram = anyHistogram(random)
+			return sample{p, anyHistogram(random)}
 		}
 	}
-	return p
+	return sample{p, nil}
 }
 
 // anyHistogram is one that another program may have sent, of any scale.
-func anyHistogram(random *rand.Rand) *telemetry.Histogram {
-	h := &telemetry.Histogram{Scale: int32(random.IntN(16)) - 3, Zeros: random.Uint64N(3), Sum: float64(random.IntN(1000)),
+func anyHistogram(random *rand.Rand) *metrics.Histogram {
+	h := &metrics.Histogram{Scale: int32(random.IntN(16)) - 3, Zeros: random.Uint64N(3), Sum: float64(random.IntN(1000)),
 		Min: -100, Max: 1000}
 	h.Count = h.Zeros + 1
-	h.Positive = telemetry.Buckets{Low: -3, Counts: []uint64{0, 1, 0}}
+	h.PositiveLow, h.Positive = -3, []uint64{0, 1, 0}
 	for range random.IntN(30) {
 		n := random.Uint64N(5)
-		h.Negative.Counts = append(h.Negative.Counts, n)
+		h.Negative = append(h.Negative, n)
 		h.Count += n
 	}
 	return h
@@ -61,7 +78,7 @@ func TestReplayIsIdentical(t *testing.T) {
 		journals, ends := map[*Bin][]byte{}, map[*Bin][]int{}
 		for range random.IntN(100) + 1 {
 			for range random.IntN(20) + 1 {
-				r.Add(anyPoint(random, now), now)
+				anySample(random, now).add(r, now)
 			}
 			r.Flush(func(b *Bin, frame []byte, entries int) {
 				if entries == 0 {
@@ -135,7 +152,7 @@ func FuzzReplay(f *testing.F) {
 	random := rand.New(rand.NewPCG(1, 1))
 	r := New(Config{Journal: true})
 	for range 50 {
-		r.Add(anyPoint(random, minute), minute)
+		anySample(random, minute).add(r, minute)
 	}
 	r.Flush(func(_ *Bin, frame []byte, _ int) {
 		body, _ := nextFrame(frame)

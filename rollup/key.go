@@ -48,7 +48,7 @@ func (r *Rollup) seriesOf(b *Bin, p *telemetry.Point, k class) (n int32, ok bool
 // overflow gives the series for what is over a limit.
 func (r *Rollup) overflow(b *Bin, clean *telemetry.Point, k class) (n int32, ok bool) {
 	all := telemetry.Point{Kind: clean.Kind, Name: clean.Name, Unit: clean.Unit, Description: clean.Description,
-		Origin: clean.Origin, Tags: []telemetry.Tag{overflowTag}}
+		Resource: clean.Resource, Scope: clean.Scope, Tags: []telemetry.Tag{overflowTag}}
 	r.key, r.order = appendKey(r.key[:0], &all, k, "", r.order)
 	if n, ok = b.index[string(r.key)]; !ok {
 		if b.overflows >= r.config.MaxSeries/8+1 {
@@ -115,8 +115,8 @@ func (c *Config) cleaned(p *telemetry.Point) (clean *telemetry.Point, over bool)
 	dup.Unit = string(text([]byte(p.Unit), c.MaxValueBytes))
 	dup.Description = text(p.Description, c.MaxValueBytes)
 	dup.Source = text(p.Source, c.MaxValueBytes)
-	if len(p.Origin.Resource)+len(p.Origin.Scope) > 8*c.MaxValueBytes {
-		dup.Origin, over = telemetry.Origin{}, true
+	if len(p.Resource)+len(p.Scope) > 8*c.MaxValueBytes {
+		dup.Resource, dup.Scope, over = nil, nil, true
 	}
 	if len(p.Tags) > c.MaxTags {
 		return &dup, true
@@ -144,8 +144,8 @@ func validUTF8(b []byte) []byte {
 
 // appendKey appends the key; order is room to sort the tags in.
 func appendKey(dst []byte, p *telemetry.Point, k class, source string, order []int) (_ []byte, _ []int) {
-	dst = appendText(dst, p.Origin.Resource)
-	dst = appendText(dst, p.Origin.Scope)
+	dst = appendText(dst, p.Resource)
+	dst = appendText(dst, p.Scope)
 	dst = appendText(dst, p.Name)
 	dst = appendText(dst, p.Unit)
 	dst = appendText(dst, p.Description)
@@ -218,8 +218,8 @@ func appendText[T string | ~[]byte](dst []byte, text T) []byte {
 func readKey(key []byte, p *telemetry.Point) (k class, ok bool) {
 	in := reader{b: key}
 	*p = telemetry.Point{Tags: p.Tags[:0]}
-	p.Origin.Resource = in.text()
-	p.Origin.Scope = in.text()
+	p.Resource = in.text()
+	p.Scope = in.text()
 	p.Name = in.text()
 	p.Unit = string(in.text())
 	p.Description = in.text()

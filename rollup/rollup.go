@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slipstream/telemetry"
+	"slipstream/wire/metrics"
 )
 
 // Config is how a Rollup works. The zero Config is the default.
@@ -146,11 +147,26 @@ func (r *Rollup) full() bool { return r.bytes > r.config.MaxBytes/4*3 }
 
 // Add takes one point. It never fails: what cannot be kept is counted.
 func (r *Rollup) Add(p *telemetry.Point, now time.Time) {
-	kind, other, reason := r.classify(p)
+	kind, reason := classify(p)
 	if reason != "" {
 		r.counts.Dropped[reason]++
 		return
 	}
+	r.add(p, kind, nil, now)
+}
+
+// AddHistogram takes a Distribution that was counted already: of the point only
+// its identity and its time count.
+func (r *Rollup) AddHistogram(p *telemetry.Point, h *metrics.Histogram, now time.Time) {
+	other := r.hist.read(h)
+	if other == nil {
+		r.counts.Dropped["histogram"]++
+		return
+	}
+	r.add(p, distributionClass, other, now)
+}
+
+func (r *Rollup) add(p *telemetry.Point, kind class, other *histogram, now time.Time) {
 	at, ok := r.place(p, now)
 	if !ok {
 		return
@@ -198,8 +214,8 @@ const (
 var kinds = [classes]telemetry.PointKind{telemetry.Gauge, telemetry.GaugeChange, telemetry.Counter,
 	telemetry.Distribution, telemetry.Set}
 
-// classify gives the point's class and, of a histogram, its own form.
-func (r *Rollup) classify(p *telemetry.Point) (k class, other *histogram, reason string) {
+// classify gives the point's class, or why it cannot be kept.
+func classify(p *telemetry.Point) (k class, reason string) {
 	switch p.Kind {
 	case telemetry.Gauge:
 		k = gaugeClass
@@ -210,33 +226,26 @@ func (r *Rollup) classify(p *telemetry.Point) (k class, other *histogram, reason
 			k = changeClass
 		}
 	case telemetry.Set:
-		return setClass, nil, ""
+		return setClass, ""
 	case telemetry.Distribution:
-		switch {
-		case p.Histogram != nil:
-			if other = r.hist.read(p.Histogram); other == nil {
-				return 0, nil, "histogram"
+		for i := range p.Centroids {
+			if !finite(p.Centroids[i].Value) || !finite(p.Centroids[i].Count) {
+				return 0, "not_finite"
 			}
-			return distributionClass, other, ""
-		case len(p.Centroids) > 0:
-			for i := range p.Centroids {
-				if !finite(p.Centroids[i].Value) || !finite(p.Centroids[i].Count) {
-					return 0, nil, "not_finite"
-				}
-			}
-			return distributionClass, nil, ""
 		}
-		k = distributionClass
+		if k = distributionClass; len(p.Centroids) > 0 {
+			return k, ""
+		}
 		if !finite(p.Count) {
-			return 0, nil, "not_finite"
+			return 0, "not_finite"
 		}
 	default:
-		return 0, nil, "kind"
+		return 0, "kind"
 	}
 	if !finite(p.Value) {
-		return 0, nil, "not_finite"
+		return 0, "not_finite"
 	}
-	return k, nil, ""
+	return k, ""
 }
 
 func finite(v float64) bool { return v-v == 0 }

@@ -140,7 +140,7 @@ func TestIdentity(t *testing.T) {
 		name(func(p *telemetry.Point) { p.Tags = tags("k", "w") })
 		name(func(p *telemetry.Point) { p.Tags = tags("k", "v", "l", "x") })
 		name(func(p *telemetry.Point) { p.Tags = tags("l", "x", "k", "v") })
-		name(func(p *telemetry.Point) { p.Origin.Resource = []byte{10, 0} })
+		name(func(p *telemetry.Point) { p.Resource = []byte{10, 0} })
 		name(func(p *telemetry.Point) { p.Tags[0].Key = []byte("k\xff") })
 		name(func(p *telemetry.Point) { p.Tags[0].Key = []byte("k\ufffd") })
 	}
@@ -167,10 +167,10 @@ func TestLatePointsAddUp(t *testing.T) {
 	sum, times := 0.0, map[uint64]bool{}
 	var whole, merged histogram
 	add := func(now time.Duration, v float64) {
-		r.Add(&telemetry.Point{Kind: telemetry.Counter, Name: []byte("c"), Value: v, Time: minute.Add(30 * time.Second)},
-			minute.Add(now))
-		r.Add(&telemetry.Point{Kind: telemetry.Distribution, Name: []byte("d"), Value: v, Time: minute.Add(time.Second)},
-			minute.Add(now))
+		for _, p := range []*telemetry.Point{counter("c", v), timer("d", v)} {
+			p.Time = minute.Add(30 * time.Second)
+			r.Add(p, minute.Add(now))
+		}
 		whole.insert(v, 1, 320)
 	}
 	closeAt := func(now time.Duration, all bool, parts int) {
@@ -225,8 +225,8 @@ func TestTimes(t *testing.T) {
 	at(telemetry.Counter, now.Add(5*time.Minute))
 	at(telemetry.Counter, now.Add(-20*time.Minute)) // a fourth bin
 	c := r.Counts()
-	if diff := cmp.Diff([]map[string]int{{"time_past": 2, "time_future": 1, "bins": 1}, {"time_past": 1, "time_future": 1}},
-		[]map[string]int{c.Clamped, c.Dropped}); diff != "" {
+	want := []map[string]int{{"time_past": 2, "time_future": 1, "bins": 1}, {"time_past": 1, "time_future": 1}}
+	if diff := cmp.Diff(want, []map[string]int{c.Clamped, c.Dropped}); diff != "" {
 		t.Error(diff)
 	}
 	var starts []time.Duration

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"slipstream/telemetry"
+	"slipstream/wire/metrics"
 )
 
 // truth is what is known of each series of each environment in each minute, by
@@ -56,8 +57,8 @@ func (t truth) add(environment string, p placed) {
 	case telemetry.Distribution:
 		h := &of("distribution").histogram
 		switch {
-		case p.point.Histogram != nil:
-			h.merge(new(scratch).read(p.point.Histogram), 20)
+		case p.point.histogram != nil:
+			h.merge(new(scratch).read(p.point.histogram), 20)
 		case len(p.point.Centroids) == 0:
 			h.insert(v, wholeCount(p.point.Count), 20)
 		}
@@ -99,7 +100,8 @@ func (t truth) receive(x telemetry.Export) {
 func (t truth) receiveMetric(environment string, m *metricspb.Metric,
 	summaries map[string]*metricspb.HistogramDataPoint) {
 	of := func(kind string, attributes []*commonpb.KeyValue, nanos uint64) *known {
-		return t.of(environment, m.Name, kind, attributes[0].Value.GetStringValue(), floor(time.Unix(0, int64(nanos)), time.Minute))
+		bin := floor(time.Unix(0, int64(nanos)), time.Minute)
+		return t.of(environment, m.Name, kind, attributes[0].Value.GetStringValue(), bin)
 	}
 	for _, p := range m.GetGauge().GetDataPoints() {
 		if len(p.Attributes) == 2 { // a sketch
@@ -124,10 +126,10 @@ func (t truth) receiveMetric(environment string, m *metricspb.Metric,
 		of(kind, p.Attributes, p.StartTimeUnixNano).sum += p.GetAsDouble()
 	}
 	for _, p := range m.GetExponentialHistogram().GetDataPoints() {
-		h := telemetry.Histogram{Scale: p.Scale, Count: p.Count, Zeros: p.ZeroCount, Sum: p.GetSum(), Min: p.GetMin(),
-			Max:      p.GetMax(),
-			Positive: telemetry.Buckets{Low: p.Positive.GetOffset(), Counts: p.Positive.GetBucketCounts()},
-			Negative: telemetry.Buckets{Low: p.Negative.GetOffset(), Counts: p.Negative.GetBucketCounts()}}
+		h := metrics.Histogram{Scale: p.Scale, Count: p.Count, Zeros: p.ZeroCount, Sum: p.GetSum(), Min: p.GetMin(),
+			Max:         p.GetMax(),
+			PositiveLow: p.Positive.GetOffset(), Positive: p.Positive.GetBucketCounts(),
+			NegativeLow: p.Negative.GetOffset(), Negative: p.Negative.GetBucketCounts()}
 		of("distribution", p.Attributes, p.StartTimeUnixNano).histogram.merge(new(scratch).read(&h), 20)
 	}
 }

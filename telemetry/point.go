@@ -34,38 +34,15 @@ type Point struct {
 	// Centroids are several values of a Distribution, in rising order; then
 	// Value and Count are not used.
 	Centroids []Centroid
-	// Histogram is a Distribution that was counted already; then Value, Count and
-	// Centroids are not used.
-	Histogram *Histogram
 	Member    []byte // of a Set
 	Unit      string // in UCUM, "ms" for StatsD's timers
 	Source    []byte // host or source, where the protocol has it
 	Tags      []Tag
-	// Description and Origin are what OTLP says beside: what the metric means, and
-	// whose it is. Points of different origins are different series.
-	Description []byte
-	Origin      Origin
-}
-
-// Origin is the resource and the scope that a point of OTLP came under, as the
-// fields of the two messages around it but for the data; empty for our own.
-type Origin struct{ Resource, Scope []byte }
-
-// Histogram is OpenTelemetry's exponential histogram: bucket i counts the values
-// above base^i and up to base^(i+1), where base is 2^(2^-Scale).
-type Histogram struct {
-	Scale              int32
-	Count, Zeros       uint64 // Zeros are the values that are 0
-	Sum, Min, Max      float64
-	Positive, Negative Buckets // of the values below zero by their size
-	// NoBuckets says that only Count, Sum, Min and Max are known.
-	NoBuckets bool
-}
-
-// Buckets are counts of neighbouring buckets: Counts[0] is bucket Low.
-type Buckets struct {
-	Low    int32
-	Counts []uint64
+	// Description, Resource and Scope are what OTLP says beside: what the metric
+	// means, and whose it is, as the fields of ResourceMetrics and ScopeMetrics but
+	// for the data; the latter are empty for our own. Points of different resources
+	// or scopes are different series.
+	Description, Resource, Scope []byte
 }
 
 // Centroid is a value and how often it occurred.

@@ -55,7 +55,8 @@ const (
 // What goes out of Split and into a Writer is the same again.
 func TestSplitTakes(t *testing.T) {
 	for _, m := range []string{
-		`name: "g" unit: "1" description: "what" gauge { data_points { time_unix_nano: 5000000000 as_double: 1.5 ` + typed + `} }`,
+		`name: "g" unit: "1" description: "what" gauge {
+			data_points { time_unix_nano: 5000000000 as_double: 1.5 ` + typed + `} }`,
 		`name: "c" sum { is_monotonic: true ` + delta + ` data_points { ` + when + ` as_double: 3 }
 			data_points { ` + when + ` as_double: 4 ` + typed + ` } }`,
 		`name: "u" sum { ` + delta + ` data_points { ` + when + ` as_double: -3 } }`,
@@ -65,12 +66,12 @@ func TestSplitTakes(t *testing.T) {
 		body := request(t, "metrics { "+m+" }")
 		var w Writer
 		var s Splitter
-		rest := s.Split(nil, body, func(p *telemetry.Point) bool {
+		rest := s.Split(nil, body, func(p *telemetry.Point, h *Histogram) bool {
 			end := p.Time
 			if p.Kind != telemetry.Gauge {
 				end = end.Add(1)
 			}
-			w.Append(p, Span{Start: time.Unix(60, 0), End: end})
+			w.Append(p, h, Span{Start: time.Unix(60, 0), End: end})
 			return true
 		})
 		if len(rest.Body) != 0 || rest.Records != 0 {
@@ -100,17 +101,19 @@ func TestSplitLeaves(t *testing.T) {
 		`histogram { ` + delta + ` data_points { ` + when + ` count: 1 sum: 1 bucket_counts: [1, 0] explicit_bounds: 1 } }`,
 		`summary { data_points { ` + when + ` count: 1 sum: 1 } }`,
 		`exponential_histogram { ` + cumulative + ` data_points { ` + when + ` count: 1 sum: 1 min: 1 max: 1 } }`,
-		`exponential_histogram { ` + delta + ` data_points { ` + when + ` count: 1 sum: 1 min: 1 max: 1 zero_threshold: 1 } }`,
+		`exponential_histogram { ` + delta + ` data_points { ` + when + ` count: 1 sum: 1 min: 1 max: 1
+			zero_threshold: 1 } }`,
 		`exponential_histogram { ` + delta + ` data_points { ` + when + ` count: 1 sum: 1 max: 1 } }`,
 		`exponential_histogram { ` + delta + ` data_points { ` + when + ` count: 0 sum: 0 min: 0 max: 0 } }`,
 	} {
 		body := request(t, `metrics { name: "m" description: "d" `+m+` }`)
 		var s Splitter
-		rest := s.Split(nil, body, func(p *telemetry.Point) bool {
+		rest := s.Split(nil, body, func(p *telemetry.Point, _ *Histogram) bool {
 			t.Errorf("%s: %+v can be rolled up", m, p)
 			return true
 		})
-		if diff := cmp.Diff(parse(t, telemetry.Export{Body: body, Records: 1}), parse(t, rest), protocmp.Transform()); diff != "" {
+		want := parse(t, telemetry.Export{Body: body, Records: 1})
+		if diff := cmp.Diff(want, parse(t, rest), protocmp.Transform()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", m, diff)
 		}
 	}
@@ -121,11 +124,12 @@ func TestSplitsWithinAMetric(t *testing.T) {
 	point := func(v int, flags string) string {
 		return fmt.Sprintf("data_points { %s as_int: %d %s }", when, v, flags)
 	}
-	body := request(t, `metrics { name: "a" sum { `+point(1, "")+delta+` `+point(2, "flags: 1")+point(3, "")+point(4, "")+` } }
-		metrics { name: "b" sum { `+delta+` `+point(5, "")+` } } metrics { name: "c" summary { data_points { count: 1 } } }`)
+	body := request(t, `metrics { name: "a" sum { `+point(1, "")+delta+` `+point(2, "flags: 1")+point(3, "")+point(4, "")+
+		` } } metrics { name: "b" sum { `+delta+` `+point(5, "")+` } }
+		metrics { name: "c" summary { data_points { count: 1 } } }`)
 	var s Splitter
 	sum := 0.0
-	rest := s.Split([]byte(nil), body, func(p *telemetry.Point) bool {
+	rest := s.Split(nil, body, func(p *telemetry.Point, _ *Histogram) bool {
 		if p.Value == 3 {
 			return false
 		}
@@ -149,15 +153,15 @@ func TestWriterKeepsMetricsApart(t *testing.T) {
 	at := Span{End: time.Unix(60, 0)}
 	for range 2 {
 		for _, p := range []telemetry.Point{
-			{Name: []byte("a")}, {Name: []byte("a")}, {Name: []byte("a"), Unit: "s"}, {Name: []byte("a"), Kind: telemetry.Counter},
-			{Name: []byte("a"), Kind: telemetry.GaugeChange}, {Name: []byte("a"), Origin: telemetry.Origin{Scope: []byte{26, 1, 's'}}},
-			{Name: []byte("a"), Origin: telemetry.Origin{Resource: []byte{26, 1, 's'}}},
+			{Name: []byte("a")}, {Name: []byte("a")}, {Name: []byte("a"), Unit: "s"},
+			{Name: []byte("a"), Kind: telemetry.Counter}, {Name: []byte("a"), Kind: telemetry.GaugeChange},
+			{Name: []byte("a"), Scope: []byte{26, 1, 's'}}, {Name: []byte("a"), Resource: []byte{26, 1, 's'}},
 		} {
-			w.Append(&p, at)
+			w.Append(&p, nil, at)
 		}
 		p := telemetry.Point{Name: []byte("a"), Kind: telemetry.Counter}
-		w.Append(&p, at)
-		w.Append(&p, Span{End: at.End, Cumulative: true})
+		w.Append(&p, nil, at)
+		w.Append(&p, nil, Span{End: at.End, Cumulative: true})
 		data := parse(t, w.Export(nil))
 		n := []int{}
 		for _, r := range data.ResourceMetrics {
@@ -189,15 +193,16 @@ func FuzzSplit(f *testing.F) {
 		var s Splitter
 		var w Writer
 		taken := 0
-		rest := s.Split(nil, body, func(p *telemetry.Point) bool {
-			if math.IsNaN(p.Value) && p.Histogram == nil || p.Time.Unix() <= 0 {
+		rest := s.Split(nil, body, func(p *telemetry.Point, h *Histogram) bool {
+			if math.IsNaN(p.Value) && h == nil || p.Time.Unix() <= 0 {
 				t.Fatalf("%+v", p)
 			}
 			taken++
-			w.Append(p, Span{End: p.Time})
+			w.Append(p, h, Span{End: p.Time})
 			return true
 		})
-		if again, err := wire.CheckExport(telemetry.Metrics, rest.Body); err != nil || again != rest.Records || taken+again != n {
+		again, err := wire.CheckExport(telemetry.Metrics, rest.Body)
+		if err != nil || again != rest.Records || taken+again != n {
 			t.Fatalf("%d points: %d taken, %d left (said to be %d): %v", n, taken, again, rest.Records, err)
 		}
 		x := w.Export(nil)

@@ -19,9 +19,9 @@ const (
 // Splitter takes apart exports of metrics. The zero Splitter is ready; it serves
 // one goroutine at a time.
 type Splitter struct {
-	take    func(*telemetry.Point) bool
+	take    func(*telemetry.Point, *Histogram) bool
 	point   telemetry.Point
-	hist    telemetry.Histogram
+	hist    Histogram
 	origin  []byte
 	records int
 }
@@ -30,7 +30,8 @@ type Splitter struct {
 // body, an ExportMetricsServiceRequest that wire.CheckExport found right. All
 // others, and those for which take returns false, it appends to dst as a request
 // of the same resources, scopes and metrics, unchanged; x.Body is empty for none.
-// A point is valid until take returns. It can be rolled up if nothing is lost:
+// A point, and the histogram that comes with a Distribution, is valid until take
+// returns. It can be rolled up if nothing is lost:
 //
 //   - Gauges and delta Sums. A monotonic Sum is a Counter, another a GaugeChange.
 //     Whole numbers become float64; those beyond 2^53 stay behind.
@@ -42,7 +43,8 @@ type Splitter struct {
 //
 // What a delta covers ends at its time, so the Point's Time is a nanosecond
 // before: a delta of a whole minute belongs to that minute.
-func (s *Splitter) Split(dst, body []byte, take func(*telemetry.Point) bool) (x telemetry.Export) {
+func (s *Splitter) Split(dst, body []byte, take func(*telemetry.Point, *Histogram) bool) (
+	x telemetry.Export) {
 	s.take, s.records = take, 0
 	dst = s.each(dst, body, fieldResourceMetrics, s.resource)
 	return telemetry.Export{Signal: telemetry.Metrics, Records: s.records, Body: dst}
@@ -100,7 +102,7 @@ func (s *Splitter) resource(dst, message []byte) []byte {
 	return s.each(dst, message, fieldScopeMetrics, func(dst, message []byte) []byte {
 		origin, scopeKnown := others(s.origin[:size], message, fieldMetrics)
 		s.origin = origin
-		s.point.Origin = telemetry.Origin{Resource: origin[:size:size], Scope: origin[size:]}
+		s.point.Resource, s.point.Scope = origin[:size:size], origin[size:]
 		return s.each(dst, message, fieldMetrics, func(dst, message []byte) []byte {
 			return s.metric(dst, message, known && scopeKnown)
 		})
@@ -159,7 +161,7 @@ func (s *Splitter) metric(dst, message []byte, known bool) []byte {
 	}
 	return s.each(dst, message, field, func(dst, content []byte) []byte {
 		return s.each(dst, content, fieldPoints, func(dst, point []byte) []byte {
-			if s.number(field, point) && s.take(p) {
+			if h, ok := s.number(field, point); ok && s.take(p, h) {
 				return dst
 			}
 			s.records++
@@ -236,44 +238,45 @@ func (s *Splitter) kind(field uint32, data []byte) bool {
 	return temporality == temporalityDelta
 }
 
-// number reads a data point. It is false if it cannot be rolled up.
-func (s *Splitter) number(field uint32, data []byte) bool {
+// number reads a data point, and its histogram, if it is one. It is false if it
+// cannot be rolled up.
+func (s *Splitter) number(field uint32, data []byte) (h *Histogram, ok bool) {
 	p := &s.point
-	p.Tags, p.Time, p.Histogram, p.Value = p.Tags[:0], time.Time{}, nil, math.NaN()
+	p.Tags, p.Time, p.Value = p.Tags[:0], time.Time{}, math.NaN()
 	read := s.numberField
 	if field == fieldExponential {
-		s.hist = telemetry.Histogram{Positive: telemetry.Buckets{Counts: s.hist.Positive.Counts[:0]},
-			Negative: telemetry.Buckets{Counts: s.hist.Negative.Counts[:0]}, Sum: math.NaN(), Min: math.NaN(), Max: math.NaN()}
-		p.Histogram, read = &s.hist, s.exponentialField
+		s.hist = Histogram{Positive: s.hist.Positive[:0], Negative: s.hist.Negative[:0], Sum: math.NaN(),
+			Min: math.NaN(), Max: math.NaN()}
+		h, read = &s.hist, s.exponentialField
 	}
 	var f easyproto.FieldContext
 	for len(data) > 0 {
 		var err error
 		if data, err = f.NextField(data); err != nil {
-			return false
+			return nil, false
 		}
 		if f.FieldNum == fieldTime {
 			at, ok := f.Fixed64()
 			if !ok || at == 0 || at > math.MaxInt64 {
-				return false
+				return nil, false
 			}
 			p.Time = time.Unix(0, int64(at))
 			continue
 		}
 		if !read(&f) {
-			return false
+			return nil, false
 		}
 	}
 	if p.Kind != telemetry.Gauge {
 		p.Time = p.Time.Add(-1)
 	}
 	if p.Time.Unix() <= 0 || p.Kind == telemetry.Counter && p.Value < 0 {
-		return false
+		return nil, false
 	}
 	if field == fieldExponential {
-		return !math.IsNaN(s.hist.Sum+s.hist.Min+s.hist.Max) && s.hist.Count > 0
+		return h, !math.IsNaN(h.Sum+h.Min+h.Max) && h.Count > 0
 	}
-	return !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0)
+	return nil, !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0)
 }
 
 func (s *Splitter) numberField(f *easyproto.FieldContext) (ok bool) {
@@ -310,9 +313,9 @@ func (s *Splitter) exponentialField(f *easyproto.FieldContext) (ok bool) {
 	case fieldZeros:
 		h.Zeros, ok = f.Fixed64()
 	case fieldPositive:
-		return buckets(f, &h.Positive)
+		return buckets(f, &h.PositiveLow, &h.Positive)
 	case fieldNegative:
-		return buckets(f, &h.Negative)
+		return buckets(f, &h.NegativeLow, &h.Negative)
 	case fieldExponentialMin:
 		h.Min, ok = f.Double()
 	case fieldExponentialMax:
@@ -329,7 +332,7 @@ func (s *Splitter) exponentialField(f *easyproto.FieldContext) (ok bool) {
 	return ok
 }
 
-func buckets(f *easyproto.FieldContext, b *telemetry.Buckets) (ok bool) {
+func buckets(f *easyproto.FieldContext, low *int32, counts *[]uint64) (ok bool) {
 	message, ok := f.MessageData()
 	var field easyproto.FieldContext
 	for len(message) > 0 && ok {
@@ -339,10 +342,10 @@ func buckets(f *easyproto.FieldContext, b *telemetry.Buckets) (ok bool) {
 		}
 		switch field.FieldNum {
 		case fieldOffset:
-			b.Low, ok = field.Sint32()
+			*low, ok = field.Sint32()
 		case fieldCounts:
-			b.Counts, ok = field.UnpackUint64s(b.Counts)
-			ok = ok && len(b.Counts) <= maxBuckets
+			*counts, ok = field.UnpackUint64s(*counts)
+			ok = ok && len(*counts) <= maxBuckets
 		default:
 			ok = false
 		}
@@ -372,8 +375,10 @@ func (s *Splitter) tag(f *easyproto.FieldContext) (ok bool) {
 	if !ok {
 		return false
 	}
-	if v, err := field.NextField(tag.Value); len(tag.Value) > 0 && err == nil && len(v) == 0 && field.FieldNum == fieldString {
-		if content, isText := field.MessageData(); isText {
+	if len(tag.Value) > 0 {
+		rest, err := field.NextField(tag.Value)
+		content, isText := field.MessageData()
+		if err == nil && len(rest) == 0 && field.FieldNum == fieldString && isText {
 			tag.Value, tag.Typed = content, false
 		}
 	}

@@ -83,7 +83,7 @@ type Span struct {
 // Writer makes an ExportMetricsServiceRequest of points. The zero Writer is
 // ready; it serves one goroutine at a time.
 type Writer struct {
-	Scope string // the instrumentation scope's name of points without an Origin
+	Scope string // the instrumentation scope's name of points without a Scope
 
 	// A message of easyproto must get its first field before another is begun.
 	marshaler      easyproto.Marshaler
@@ -98,19 +98,19 @@ type Writer struct {
 }
 
 // Append adds a data point. Points of one metric go together if they are
-// appended one after the other, and so do those of one Origin. Kinds are written
-// as follows; all texts must be UTF-8, and numbers finite:
+// appended one after the other, and so do those of one resource. Kinds are written
+// as follows; all texts must be UTF-8, and numbers finite; h is a Distribution's:
 //
 //   - Gauge and Set: a Gauge of Value.
 //   - Counter: a monotonic Sum of Value. GaugeChange: one that is not.
 //   - Distribution: an ExponentialHistogram; with NoBuckets a Histogram with no
 //     bounds, which has count, sum, min and max only.
-func (w *Writer) Append(p *telemetry.Point, s Span) {
+func (w *Writer) Append(p *telemetry.Point, h *Histogram, s Span) {
 	field := uint32(fieldGauge)
 	switch {
 	case p.Kind == telemetry.Counter, p.Kind == telemetry.GaugeChange:
 		field = fieldSum
-	case p.Kind == telemetry.Distribution && p.Histogram.NoBuckets:
+	case p.Kind == telemetry.Distribution && h.NoBuckets:
 		field = fieldHistogram
 	case p.Kind == telemetry.Distribution:
 		field = fieldExponential
@@ -125,13 +125,13 @@ func (w *Writer) Append(p *telemetry.Point, s Span) {
 	switch field {
 	case fieldHistogram:
 		attributes = fieldHistogramAttributes
-		point.AppendFixed64(fieldCount, p.Histogram.Count)
-		point.AppendDouble(fieldTotal, p.Histogram.Sum)
-		point.AppendDouble(fieldHistogramMin, p.Histogram.Min)
-		point.AppendDouble(fieldHistogramMax, p.Histogram.Max)
+		point.AppendFixed64(fieldCount, h.Count)
+		point.AppendDouble(fieldTotal, h.Sum)
+		point.AppendDouble(fieldHistogramMin, h.Min)
+		point.AppendDouble(fieldHistogramMax, h.Max)
 	case fieldExponential:
 		attributes = fieldExponentialAttributes
-		appendExponential(point, p.Histogram)
+		appendExponential(point, h)
 	default:
 		point.AppendDouble(fieldDouble, p.Value)
 	}
@@ -142,42 +142,42 @@ func (w *Writer) Append(p *telemetry.Point, s Span) {
 	w.records++
 }
 
-func appendExponential(point *easyproto.MessageMarshaler, h *telemetry.Histogram) {
+func appendExponential(point *easyproto.MessageMarshaler, h *Histogram) {
 	point.AppendFixed64(fieldCount, h.Count)
 	point.AppendDouble(fieldTotal, h.Sum)
 	point.AppendSint32(fieldScale, h.Scale)
 	if h.Zeros > 0 {
 		point.AppendFixed64(fieldZeros, h.Zeros)
 	}
-	appendBuckets(point, fieldPositive, &h.Positive)
-	appendBuckets(point, fieldNegative, &h.Negative)
+	appendBuckets(point, fieldPositive, h.PositiveLow, h.Positive)
+	appendBuckets(point, fieldNegative, h.NegativeLow, h.Negative)
 	point.AppendDouble(fieldExponentialMin, h.Min)
 	point.AppendDouble(fieldExponentialMax, h.Max)
 }
 
-func appendBuckets(point *easyproto.MessageMarshaler, field uint32, side *telemetry.Buckets) {
-	if len(side.Counts) > 0 {
+func appendBuckets(point *easyproto.MessageMarshaler, field uint32, low int32, counts []uint64) {
+	if len(counts) > 0 {
 		buckets := point.AppendMessage(field)
-		buckets.AppendSint32(fieldOffset, side.Low)
-		buckets.AppendUint64s(fieldCounts, side.Counts)
+		buckets.AppendSint32(fieldOffset, low)
+		buckets.AppendUint64s(fieldCounts, counts)
 	}
 }
 
 // open makes w.data the place for the point.
 func (w *Writer) open(p *telemetry.Point, field uint32, cumulative bool) {
 	l := &w.last
-	sameResource := w.resource != nil && bytes.Equal(l.Origin.Resource, p.Origin.Resource)
+	sameResource := w.resource != nil && bytes.Equal(l.Resource, p.Resource)
 	if !sameResource {
 		w.resource = w.marshaler.MessageMarshaler().AppendMessage(fieldResourceMetrics)
-		copyFields(w.resource, p.Origin.Resource)
+		copyFields(w.resource, p.Resource)
 	}
-	sameScope := sameResource && bytes.Equal(l.Origin.Scope, p.Origin.Scope)
+	sameScope := sameResource && bytes.Equal(l.Scope, p.Scope)
 	if !sameScope {
 		w.scope = w.resource.AppendMessage(fieldScopeMetrics)
-		if len(p.Origin.Scope) == 0 && w.Scope != "" {
+		if len(p.Scope) == 0 && w.Scope != "" {
 			w.scope.AppendMessage(fieldScope).AppendString(fieldScopeName, w.Scope)
 		}
-		copyFields(w.scope, p.Origin.Scope)
+		copyFields(w.scope, p.Scope)
 	}
 	if sameScope && w.lastField == field && w.lastCumulative == cumulative && l.Kind == p.Kind && l.Unit == p.Unit &&
 		bytes.Equal(l.Name, p.Name) && bytes.Equal(l.Description, p.Description) {
@@ -214,7 +214,7 @@ func (w *Writer) openMetric(p *telemetry.Point, field uint32, cumulative bool) {
 // remember keeps what tells whether the next point goes to the same place.
 func (w *Writer) remember(p *telemetry.Point) {
 	w.kept = w.kept[:0]
-	for _, part := range [][]byte{p.Origin.Resource, p.Origin.Scope, p.Name, p.Description} {
+	for _, part := range [][]byte{p.Resource, p.Scope, p.Name, p.Description} {
 		w.kept = append(w.kept, part...)
 	}
 	rest := w.kept
@@ -224,8 +224,8 @@ func (w *Writer) remember(p *telemetry.Point) {
 		return part
 	}
 	w.last = telemetry.Point{Kind: p.Kind, Unit: p.Unit}
-	w.last.Origin.Resource = take(len(p.Origin.Resource))
-	w.last.Origin.Scope = take(len(p.Origin.Scope))
+	w.last.Resource = take(len(p.Resource))
+	w.last.Scope = take(len(p.Scope))
 	w.last.Name = take(len(p.Name))
 	w.last.Description = take(len(p.Description))
 }
