@@ -385,6 +385,9 @@ func (e *edge) restored(now time.Time) {
 	for _, l := range e.lanes {
 		l.renew(res, now)
 	}
+	if e.aggregate != nil {
+		e.aggregate.renew(res)
+	}
 }
 
 // makeRoom waits until every lane has room for another request, a bounded time.
@@ -453,6 +456,9 @@ func (e *edge) finish(end end) {
 	case <-e.found:
 	case <-timer.C:
 		return
+	}
+	if e.aggregate != nil {
+		e.aggregate.close()
 	}
 	now = e.clock.now()
 	for _, l := range e.lanes {

@@ -264,3 +264,30 @@ func TestRollupKilledAfterDeliveryAndAgain(t *testing.T) {
 		}
 	})
 }
+
+// Before its restore an environment has no name, so nothing is in the arena; what
+// came until then goes out under the name that it gets.
+func TestRollupOfASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rollUp(t.TempDir(), testEnvironment, true, nil)
+		r.aggregate.waiting = true
+		for _, l := range r.lanes {
+			l.waiting, l.reencode = true, func(*telemetry.Resource) wire.Encoder { return nil }
+		}
+		if err := r.aggregate.add(counted(3)); err != nil || r.pool.Usage().Reserved != 0 {
+			t.Errorf("%+v, %v", r.pool.Usage(), err)
+		}
+		res := &telemetry.Resource{ServiceName: "shop", EnvironmentID: strings.Replace(testEnvironment, "3", "6", 1)}
+		for _, l := range r.lanes {
+			l.renew(res, time.Now())
+		}
+		r.aggregate.renew(res)
+		if err := r.aggregate.add(counted(4)); err != nil || r.pool.Usage().Mapped == 0 {
+			t.Errorf("%+v, %v", r.pool.Usage(), err)
+		}
+		r.end(t)
+		if got := r.to[0].sums(t, res.EnvironmentID)[res.EnvironmentID]; got != 7 {
+			t.Errorf("the sum is %g", got)
+		}
+	})
+}

@@ -25,7 +25,7 @@ const (
 )
 
 // overflowTag is otel.metric.overflow=true; the value is an AnyValue.
-var overflowTag = telemetry.Tag{Key: []byte(attributeOverflow), Value: []byte{2<<3 | 0, 1}, Typed: true}
+var overflowTag = telemetry.Tag{Key: []byte(attributeOverflow), Value: []byte{2 << 3, 1}, Typed: true}
 
 // seriesOf gives the number of the point's series in the bin, where it begins
 // if there is room for it. Else it is that of the overflow of its name.
