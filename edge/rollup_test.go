@@ -130,6 +130,7 @@ func TestRollupIsEmitted(t *testing.T) {
 			t.Errorf("%d batches in 50 s, want one each 20 s", n)
 		}
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if n := len(r.to[0].tries); n != 3 {
 			t.Errorf("%d batches when the minute is over", n)
 		}
@@ -253,6 +254,7 @@ func TestRollupKilledAfterDeliveryAndAgain(t *testing.T) {
 		r.abandon()
 		second := strings.Replace(testEnvironment, "3", "4", 1)
 		down := rollUp(copied, second, true, func(int, context.Context) error { return errors.New("refused") })
+		synctest.Wait()
 		again := copyTree(t, copied) // it has recovered, and is killed
 		down.abandon()
 		next := rollUp(again, strings.Replace(testEnvironment, "3", "5", 1), true, nil)
