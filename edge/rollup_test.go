@@ -108,6 +108,12 @@ func (s *scripted) sums(t *testing.T, environments ...string) map[string]float64
 	return sums
 }
 
+func (s *scripted) tried() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tries)
+}
+
 func counted(v float64) []telemetry.Point {
 	return []telemetry.Point{{Kind: telemetry.Counter, Name: []byte("c"), Value: v}}
 }
@@ -126,12 +132,12 @@ func TestRollupIsEmitted(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 		}
 		synctest.Wait()
-		if n := len(r.to[0].tries); n != 2 {
+		if n := r.to[0].tried(); n != 2 {
 			t.Errorf("%d batches in 50 s, want one each 20 s", n)
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if n := len(r.to[0].tries); n != 3 {
+		if n := r.to[0].tried(); n != 3 {
 			t.Errorf("%d batches when the minute is over", n)
 		}
 		if err := r.aggregate.add(counted(5)); err != nil {
