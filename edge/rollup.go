@@ -40,6 +40,8 @@ type aggregate struct {
 	staleness time.Duration // how old a point may become before it is sent
 	// resource says whose data it is, for an environment.
 	resource func(environment string) *telemetry.Resource
+	// room tells whether the lanes have room for more.
+	room func() bool
 	// totals tells which lanes want running totals instead of deltas; nil for none.
 	totals func(*lane) bool
 
@@ -77,6 +79,7 @@ func newAggregate(e *edge, res *telemetry.Resource, c rollup.Config) *aggregate 
 		open: map[*rollup.Bin]*generation{}, replayed: map[reserved]string{}, wake: make(chan struct{}, 1),
 		began: e.clock.stamp(e.clock.now()),
 	}
+	a.room = func() bool { return e.hasRoom(telemetry.Metrics) }
 	a.resource = func(environment string) *telemetry.Resource {
 		res := e.resource()
 		res.EnvironmentID = environment
@@ -89,8 +92,8 @@ func newAggregate(e *edge, res *telemetry.Resource, c rollup.Config) *aggregate 
 func (a *aggregate) add(points []telemetry.Point) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.over {
-		return telemetry.ErrOver
+	if err := a.takes(); err != nil {
+		return err
 	}
 	now := a.now()
 	for i := range points {
@@ -105,20 +108,29 @@ func (a *aggregate) add(points []telemetry.Point) error {
 func (a *aggregate) addExport(dst []byte, x *telemetry.Export) (rest telemetry.Export, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.over {
-		return telemetry.Export{}, telemetry.ErrOver
+	if err := a.takes(); err != nil {
+		return telemetry.Export{}, err
 	}
 	now := a.now()
 	rest = a.splitter.Split(dst, x.Body, func(p *telemetry.Point, h *metrics.Histogram) bool {
 		if h != nil {
-			a.rollup.AddHistogram(p, h, now)
-		} else {
-			a.rollup.Add(p, now)
+			return a.rollup.AddHistogram(p, h, now)
 		}
-		return true
+		return a.rollup.Add(p, now)
 	})
 	a.commit(now)
 	return rest, nil
+}
+
+// takes tells why nothing can be taken now. The caller holds a.mu.
+func (a *aggregate) takes() error {
+	switch {
+	case a.over:
+		return telemetry.ErrOver
+	case !a.room():
+		return telemetry.ErrNoRoom
+	}
+	return nil
 }
 
 // now is the wall clock's: bins are told by it.
@@ -227,7 +239,7 @@ func (a *aggregate) emit(now time.Time, all bool) {
 		}
 		made := map[*lane]*closed{}
 		for _, name := range g.names {
-			l := a.lane(name.lane)
+			l := a.lane(name.lane) // begin has found it
 			x := a.export(b, l, a.completion, now)
 			made[l] = l.alone(name.number, &x, now)
 			a.stepped()

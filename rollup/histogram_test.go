@@ -203,3 +203,13 @@ func TestSetEstimate(t *testing.T) {
 		}
 	}
 }
+
+// The place of a member is the same in every version, or sketches of two would
+// not merge.
+func TestPlaceIsForEver(t *testing.T) {
+	for member, want := range map[string]uint32{"": 0xefd08, "a": 0x82a03, "user-1": 0x41a03} {
+		if got := placeOf([]byte(member)); got != want {
+			t.Errorf("%q: %#x, want %#x", member, got, want)
+		}
+	}
+}

@@ -187,6 +187,9 @@ func appendKey(dst []byte, p *telemetry.Point, k class, source string, order []i
 const maxSorted = 1024
 
 func lessTag(a, b *telemetry.Tag) bool {
+	if len(a.Key) > 0 && len(b.Key) > 0 && a.Key[0] != b.Key[0] {
+		return a.Key[0] < b.Key[0]
+	}
 	c := bytes.Compare(a.Key, b.Key)
 	if c == 0 {
 		c = cmp.Or(bytes.Compare(a.Value, b.Value), compareBool(a.Typed, b.Typed))

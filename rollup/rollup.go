@@ -78,7 +78,7 @@ type Counts struct {
 	// Clamped are points put into now's bin, by reason: time_past, time_future,
 	// bins (too many minutes at once).
 	Clamped map[string]int
-	// Dropped are points that are nowhere, by reason: not_finite, histogram (one
+	// Dropped are points that Add was false for, by reason: not_finite, histogram (one
 	// that contradicts itself), time_past and time_future (gauges: an old value is
 	// not the last one), overflow (more names than there may be overflow series).
 	Dropped map[string]int
@@ -145,37 +145,37 @@ func (r *Rollup) Due() (at time.Time) {
 // full tells whether memory is so short that bins should go.
 func (r *Rollup) full() bool { return r.bytes > r.config.MaxBytes/4*3 }
 
-// Add takes one point. It never fails: what cannot be kept is counted.
-func (r *Rollup) Add(p *telemetry.Point, now time.Time) {
+// Add takes one point. It is false if the point is nowhere, which is counted.
+func (r *Rollup) Add(p *telemetry.Point, now time.Time) bool {
 	kind, reason := classify(p)
 	if reason != "" {
 		r.counts.Dropped[reason]++
-		return
+		return false
 	}
-	r.add(p, kind, nil, now)
+	return r.add(p, kind, nil, now)
 }
 
 // AddHistogram takes a Distribution that was counted already: of the point only
 // its identity and its time count.
-func (r *Rollup) AddHistogram(p *telemetry.Point, h *metrics.Histogram, now time.Time) {
+func (r *Rollup) AddHistogram(p *telemetry.Point, h *metrics.Histogram, now time.Time) bool {
 	other := r.hist.read(h)
 	if other == nil {
 		r.counts.Dropped["histogram"]++
-		return
+		return false
 	}
-	r.add(p, distributionClass, other, now)
+	return r.add(p, distributionClass, other, now)
 }
 
-func (r *Rollup) add(p *telemetry.Point, kind class, other *histogram, now time.Time) {
+func (r *Rollup) add(p *telemetry.Point, kind class, other *histogram, now time.Time) bool {
 	at, ok := r.place(p, now)
 	if !ok {
-		return
+		return false
 	}
 	b := r.binOf(at, p.Bin, now)
 	n, ok := r.seriesOf(b, p, kind)
 	if !ok {
 		r.counts.Dropped["overflow"]++
-		return
+		return false
 	}
 	r.counts.Points++
 	b.points++
@@ -195,6 +195,7 @@ func (r *Rollup) add(p *telemetry.Point, kind class, other *histogram, now time.
 	}
 	b.bytes += grew
 	r.bytes += grew
+	return true
 }
 
 // class is what a series is: its kind, but that a counter which goes down is one
@@ -273,9 +274,9 @@ func (r *Rollup) place(p *telemetry.Point, now time.Time) (at time.Time, ok bool
 }
 
 // binOf gives the open bin for a point. A distribution that covers more than a
-// bin's width has a bin of that width.
+// bin's width has a bin of that width, a day at most.
 func (r *Rollup) binOf(at time.Time, covers time.Duration, now time.Time) *Bin {
-	width := max(r.config.Width, covers)
+	width := max(r.config.Width, min(covers, 24*time.Hour))
 	if b := r.last; b != nil && b.width == width && b.holds(at) {
 		return b
 	}

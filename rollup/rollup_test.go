@@ -18,6 +18,7 @@ import (
 
 	"slipstream/telemetry"
 	"slipstream/wire"
+	"slipstream/wire/metrics"
 )
 
 // minute is the start of a bin.
@@ -364,5 +365,38 @@ func TestExportIsDeterministic(t *testing.T) {
 		if !bytes.Equal(want, x.Body) {
 			t.Fatal("another order, other bytes")
 		}
+	}
+}
+
+// What a rollup gives can be rolled up again, as an aggregator does: each
+// environment stays by itself, and nothing changes.
+func TestExportIsRolledUpAgain(t *testing.T) {
+	random := newRandom(t)
+	again := New(Config{MaxSeries: 10_000})
+	var want []byte
+	for i := range 2 {
+		r := New(Config{})
+		for range 300 {
+			s := anySample(random, minute)
+			if s.Kind != telemetry.Gauge && s.Kind != telemetry.Set {
+				s.Time = minute.Add(time.Duration(random.IntN(60)) * time.Second)
+				s.Tags = append(s.Tags, telemetry.Tag{Key: []byte("code"), Value: []byte{3 << 3, 200, 1}, Typed: true})
+				s.Description = []byte("what it means")
+				s.add(r, minute)
+			}
+		}
+		x := r.Close(minute.Add(time.Hour), false)[0].AppendExport(nil)
+		completion := wire.NewCompletion(&telemetry.Resource{EnvironmentID: fmt.Sprint("environment-", i)})
+		want = completion.Complete(want, x.Signal, x.Body)
+	}
+	var s metrics.Splitter
+	rest := s.Split(nil, want, func(p *telemetry.Point, h *metrics.Histogram) bool {
+		sample{p, h}.add(again, minute)
+		return true
+	})
+	got := again.Close(minute.Add(time.Hour), false)[0].AppendExport(nil)
+	if diff := cmp.Diff(oracle(t, telemetry.Export{Body: want, Records: got.Records}), oracle(t, got),
+		protocmp.Transform()); diff != "" || rest.Records != 0 {
+		t.Errorf("%d records are left (-want +got):\n%s", rest.Records, diff)
 	}
 }

@@ -13,7 +13,7 @@ const (
 	registers = 1 << precision
 	// maxSparse is how many registers are kept one by one, at 4 bytes each,
 	// before all of them are, at a byte each.
-	maxSparse = 512
+	maxSparse = 256
 )
 
 // set counts different members by HyperLogLog. A register's value is the
