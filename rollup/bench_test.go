@@ -24,7 +24,9 @@ func BenchmarkAdd(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				r.Add(points[i*7919%1000], minute.Add(time.Duration(i)))
+				p := points[i*7919%1000]
+				p.Member = points[i%997].Member
+				r.Add(p, minute.Add(time.Duration(i)))
 				if i%64 == 0 {
 					r.Flush(func(*Bin, []byte, int) {})
 				}

@@ -11,7 +11,7 @@ const (
 	// standard error is 1.04/√4096, 1.6 %.
 	precision = 12
 	registers = 1 << precision
-	// maxSparse is how many registers are kept one by one, at 4 bytes each,
+	// maxSparse is how many registers are kept one by one, at 8 to 16 bytes each,
 	// before all of them are, at a byte each.
 	maxSparse = 256
 )
@@ -19,7 +19,8 @@ const (
 // set counts different members by HyperLogLog. A register's value is the
 // greatest that any member gives it, so merging is exact and needs no order.
 type set struct {
-	sparse []uint32 // register<<8 | value, rising
+	sparse []uint32 // register<<8 | value, by the register's low bits; at most half of it is not 0
+	n      int      // how many are not
 	dense  []uint8
 }
 
@@ -50,33 +51,55 @@ func (s *set) insert(place uint32) (grew int) {
 		s.dense[place>>8] = max(s.dense[place>>8], uint8(place))
 		return 0
 	}
-	i, found := slices.BinarySearch(s.sparse, place)
-	switch {
-	case found:
-		return 0
-	case i < len(s.sparse) && s.sparse[i]>>8 == place>>8: // it has more already
-		return 0
-	case i > 0 && s.sparse[i-1]>>8 == place>>8:
-		s.sparse[i-1] = place
+	if slot := s.slot(place); slot != nil && *slot != 0 {
+		*slot = max(*slot, place)
 		return 0
 	}
 	before := s.bytes()
-	if len(s.sparse) == maxSparse {
+	switch {
+	case 2*s.n < len(s.sparse):
+	case s.n < maxSparse:
+		old := s.sparse
+		s.sparse = make([]uint32, max(2*len(old), 8))
+		for _, p := range old {
+			if p != 0 {
+				*s.slot(p) = p
+			}
+		}
+	default:
 		s.dense = make([]uint8, registers)
 		for _, p := range s.sparse {
-			s.dense[p>>8] = uint8(p)
+			if p != 0 {
+				s.dense[p>>8] = uint8(p)
+			}
 		}
-		s.sparse = nil
-		s.insert(place)
-	} else {
-		s.sparse = slices.Insert(s.sparse, i, place)
+		s.sparse, s.n = nil, 0
+		return s.bytes() - before + s.insert(place)
 	}
+	*s.slot(place) = place
+	s.n++
 	return s.bytes() - before
+}
+
+// slot is where a place's register is in the sparse table, or would be; nil
+// while there is no table.
+func (s *set) slot(place uint32) *uint32 {
+	if len(s.sparse) == 0 {
+		return nil
+	}
+	mask := uint32(len(s.sparse) - 1)
+	for i := place >> 8 & mask; ; i = (i + 1) & mask {
+		if p := &s.sparse[i]; *p == 0 || *p>>8 == place>>8 {
+			return p
+		}
+	}
 }
 
 func (s *set) merge(other *set) {
 	for _, place := range other.sparse {
-		s.insert(place)
+		if place != 0 {
+			s.insert(place)
+		}
 	}
 	for i, value := range other.dense {
 		if value > 0 {
@@ -91,8 +114,10 @@ func (s *set) bytes() int { return 4*cap(s.sparse) + cap(s.dense) }
 // in two, the greater first, and its value.
 func (s *set) appendSketch(dst []byte) []byte {
 	put := func(place uint32) { dst = append(dst, byte(place>>16), byte(place>>8), byte(place)) }
-	for _, place := range s.sparse {
-		put(place)
+	for _, place := range slices.Sorted(slices.Values(s.sparse)) {
+		if place != 0 {
+			put(place)
+		}
 	}
 	for i, value := range s.dense {
 		if value > 0 {
