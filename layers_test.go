@@ -40,7 +40,9 @@ var layers = []row{
 	{prefix: "process/rate", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/sample", project: []string{"telemetry", "process/frame", "wire"}, modules: []string{jx}},
 	{prefix: "process/redact", tests: []string{"test/secrets"}},
-	{prefix: "rollup", project: []string{"telemetry", "wire"}},
+	{prefix: "rollup", project: []string{"telemetry", "wire"}, tests: []string{otel, protobuf}},
+	{prefix: "wire/metrics", project: []string{"telemetry"}, modules: []string{easyproto},
+		tests: []string{"wire", otel, protobuf}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
@@ -114,6 +116,7 @@ var layers = []row{
 	{prefix: "bench/lines"},
 	{prefix: "bench/leaks", project: []string{"bench/figure", "process/redact", "test/secrets"}},
 	{prefix: "bench/process", project: []string{"bench/figure", "process"}},
+	{prefix: "bench/rollup", project: []string{"bench/figure", "rollup", "telemetry", "wire/metrics"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.

@@ -52,6 +52,7 @@ type edge struct {
 	exports      exports
 	collector    collector
 	invocation   invocation
+	aggregate    *aggregate // nil: points go out as they come
 
 	mu       sync.Mutex // guards what a request of the platform goes through
 	decoder  telemetryapi.Decoder
@@ -387,6 +388,9 @@ func (e *edge) restored(now time.Time) {
 	for _, l := range e.lanes {
 		l.renew(res, now)
 	}
+	if e.aggregate != nil {
+		e.aggregate.renew(res)
+	}
 }
 
 // makeRoom waits until every lane has room for another request, a bounded time.
@@ -457,6 +461,9 @@ func (e *edge) finish(end end) {
 	case <-e.found:
 	case <-timer.C:
 		return
+	}
+	if e.aggregate != nil {
+		e.aggregate.close()
 	}
 	now = e.clock.now()
 	for _, l := range e.lanes {
