@@ -34,6 +34,11 @@ var layers = []row{
 	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf}},
 	{prefix: "wire/forwarded"},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
+	// What lines mean is a language of its own, and JSON is read where it lies: neither knows a record.
+	{prefix: "process/jsonview"},
+	{prefix: "process/pattern", project: []string{"process/jsonview"}},
+	{prefix: "process/logmetric", project: []string{"telemetry", "process/jsonview", "process/pattern"}},
+	{prefix: "process/platform", project: []string{"telemetry", "process/jsonview"}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
