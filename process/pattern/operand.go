@@ -3,6 +3,7 @@ package pattern
 import (
 	"bytes"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"slipstream/process/jsonview"
@@ -175,11 +176,29 @@ func (c *compiler) regexp() (*regexp.Regexp, error) {
 		}
 	}
 	re, err := regexp.Compile(source)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, c.fail(start, "%v", err)
+	case instructions(source) > maxInstructions:
+		return nil, c.fail(start, "the regular expression is too large when its {repetitions} are written out: repeat less")
 	}
 	c.at = start + length + 1
 	return re, nil
+}
+
+// maxInstructions bounds a regular expression: each byte of a line may cost a step of each.
+const maxInstructions = 4096
+
+func instructions(source string) int {
+	parsed, err := syntax.Parse(source, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(program.Inst)
 }
 
 // isEscape tells whether rest goes on well after a backslash.

@@ -260,6 +260,7 @@ func TestErrors(t *testing.T) {
 		{`%\%`, "column 2: this escape is not supported"},
 		{"%[a%", "column 2: error parsing regexp: missing closing ]"},
 		{"%a{2001}%", "column 2: error parsing regexp"},
+		{"%a{900}b{900}c{900}d{900}e{900}%", "column 2: the regular expression is too large"},
 		{`%a% %b% %c%`, "column 9: a pattern has at most 2 regular expressions"},
 		{`-" "`, "column 1: a phrase of spaces only"},
 		{strings.Repeat("a", 1025), "column 1025: a pattern has at most 1024 characters"},
