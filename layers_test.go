@@ -112,6 +112,8 @@ var layers = []row{
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
+	// What real libraries write is read by the step itself: there is no wire in between.
+	{prefix: "test/emf", project: []string{"test/servers"}, tests: []string{"process/logmetric", "telemetry"}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
 }
