@@ -7,7 +7,7 @@ package host
 import (
 	"time"
 
-	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 )
 
 // Config says where to look and who is told what is not there.
@@ -31,7 +31,7 @@ type Reader struct {
 
 // totals are what counters said at a reading.
 type totals struct {
-	known           telemetry.UsageKind
+	known           usage.Kind
 	cpu             cpuTimes
 	received, sent  int64
 	ownCPU          time.Duration
@@ -58,7 +58,7 @@ func New(c Config) *Reader {
 
 // Read gives what was used since the reading before, and what is in use. The first
 // one gives only the latter.
-func (r *Reader) Read(now time.Time) telemetry.Usage {
+func (r *Reader) Read(now time.Time) usage.Reading {
 	next := r.read()
 	u := difference(&r.last, &next)
 	if !r.lastAt.IsZero() {
@@ -68,10 +68,10 @@ func (r *Reader) Read(now time.Time) telemetry.Usage {
 	return u
 }
 
-// difference makes a Usage of two readings. A counter that went back began again:
+// difference makes a Reading of two readings. A counter that went back began again:
 // there is no difference then.
-func difference(last, next *totals) telemetry.Usage {
-	u := telemetry.Usage{
+func difference(last, next *totals) usage.Reading {
+	u := usage.Reading{
 		Known:    next.known,
 		TempUsed: next.tempUsed, TempFree: next.free,
 		MemoryUsed: next.memory, MemoryTotal: next.total,
@@ -80,20 +80,20 @@ func difference(last, next *totals) telemetry.Usage {
 	}
 	both := last.known & next.known
 	c, l := next.cpu, last.cpu
-	if both&telemetry.UsageCPU != 0 && c.user >= l.user && c.system >= l.system && c.idle >= l.idle {
+	if both&usage.CPU != 0 && c.user >= l.user && c.system >= l.system && c.idle >= l.idle {
 		u.CPUUser, u.CPUSystem, u.CPUIdle = c.user-l.user, c.system-l.system, c.idle-l.idle
 	} else {
-		u.Known &^= telemetry.UsageCPU
+		u.Known &^= usage.CPU
 	}
-	if both&telemetry.UsageNetwork != 0 && next.received >= last.received && next.sent >= last.sent {
+	if both&usage.Network != 0 && next.received >= last.received && next.sent >= last.sent {
 		u.Received, u.Sent = next.received-last.received, next.sent-last.sent
 	} else {
-		u.Known &^= telemetry.UsageNetwork
+		u.Known &^= usage.Network
 	}
-	if both&telemetry.UsageOwnCPU != 0 && next.ownCPU >= last.ownCPU {
+	if both&usage.OwnCPU != 0 && next.ownCPU >= last.ownCPU {
 		u.OwnCPU = next.ownCPU - last.ownCPU
 	} else {
-		u.Known &^= telemetry.UsageOwnCPU
+		u.Known &^= usage.OwnCPU
 	}
 	return u
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 )
 
 // Texts as Linux 5.10 writes them in a Lambda environment with two CPUs.
@@ -19,26 +19,26 @@ ctxt 80123
 btime 1790845200
 processes 41
 `
-	netText = `Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo:  900000     120    0    0    0     0          0         0   900000     120    0    0    0     0       0          0
-vinternal_1:  180324     210    0    0    0     0          0         0    64211     198    0    0    0     0       0          0
-telemetry1_sb:   40000      80    0    0    0     0          0         0    52000      80    0    0    0     0       0          0
-vint_runtime:   12000      40    0    0    0     0          0         0     9000      40    0    0    0     0       0          0
-`
-	netElsewhere = `Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo:  900000     120    0    0    0     0          0         0   900000     120    0    0    0     0       0          0
-  eth0:1000 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0
-  eth1: 500 1 0 0 0 0 0 0 3 1 0 0 0 0 0 0
-`
+	netHead = "Inter-|   Receive                                                |  Transmit\n" +
+		" face |bytes    packets errs drop fifo frame compressed multicast|" +
+		"bytes    packets errs drop fifo colls carrier compressed\n"
+	netText = netHead +
+		"    lo:  900000     120    0    0    0     0          0         0   900000     120    0    0    0     0  0  0\n" +
+		"vinternal_1:  180324     210    0    0    0     0          0         0    64211     198    0    0    0  0  0  0\n" +
+		"telemetry1_sb:   40000      80    0    0    0     0          0         0    52000      80    0    0  0  0  0  0\n" +
+		"vint_runtime:   12000      40    0    0    0     0          0         0     9000      40    0    0  0  0  0  0\n"
+	netElsewhere = netHead +
+		"    lo:  900000     120    0    0    0     0          0         0   900000     120    0    0    0     0  0  0\n" +
+		"  eth0:1000 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0\n" +
+		"  eth1: 500 1 0 0 0 0 0 0 3 1 0 0 0 0 0 0\n"
 	memoryText = `MemTotal:         183832 kB
 MemFree:           25800 kB
 MemAvailable:     101372 kB
 Buffers:            1416 kB
 `
 	statmText = "2048 1200 700 300 0 900 0\n"
-	pidText   = "17 (node (main) x) S 1 17 1 0 -1 4194560 9000 0 0 0 40 9 0 0 20 0 11 0 120 900000000 12000 18446744073709551615\n"
+	pidText   = "17 (node (main) x) S 1 17 1 0 -1 4194560 9000 0 0 0 40 9 0 0 20 0 11 0 120 900000000 12000 " +
+		"18446744073709551615\n"
 )
 
 func TestParse(t *testing.T) {
@@ -64,7 +64,8 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseNonsense(t *testing.T) {
-	for _, text := range []string{"", "cpu", "cpu  1 2 3", "cpu  x", "cpu  99999999999999999999 0 0 0 0 0 0", "eth0: 1 2", "eth0: x",
+	for _, text := range []string{"", "cpu", "cpu  1 2 3", "cpu  x", "cpu  99999999999999999999 0 0 0 0 0 0", "eth0: 1 2",
+		"eth0: x",
 		"MemTotal: 1 kB\n", "MemTotal: 1 kB\nMemAvailable: 2 kB\n", "1", "17 (a", "17 (a) S 1 2", "\n\n"} {
 		b := []byte(text)
 		_, stat := parseStat(b)
@@ -79,29 +80,31 @@ func TestParseNonsense(t *testing.T) {
 }
 
 func TestDifference(t *testing.T) {
-	const all = telemetry.UsageCPU | telemetry.UsageNetwork | telemetry.UsageTemp | telemetry.UsageMemory |
-		telemetry.UsageThreads | telemetry.UsageDescriptors | telemetry.UsageOwnCPU | telemetry.UsageOwnMemory
-	const levels = all &^ (telemetry.UsageCPU | telemetry.UsageNetwork | telemetry.UsageOwnCPU)
-	first := totals{known: all, cpu: cpuTimes{100, 50, 1000}, received: 10, sent: 20, ownCPU: 7, processes: 3, open: 30, threads: 12,
+	const all = usage.CPU | usage.Network | usage.Temp | usage.Memory |
+		usage.Threads | usage.Descriptors | usage.OwnCPU | usage.OwnMemory
+	const levels = all &^ (usage.CPU | usage.Network | usage.OwnCPU)
+	first := totals{known: all, cpu: cpuTimes{100, 50, 1000}, received: 10, sent: 20, ownCPU: 7, processes: 3, open: 30,
+		threads:  12,
 		tempUsed: 1, free: 2, memory: 3, total: 4, ownMemory: 5}
 	second := first
 	second.cpu, second.received, second.sent, second.ownCPU = cpuTimes{130, 60, 1500}, 110, 25, 9
-	still := telemetry.Usage{TempUsed: 1, TempFree: 2, MemoryUsed: 3, MemoryTotal: 4, Processes: 3, Threads: 12, Descriptors: 30,
-		OwnMemory: 5}
+	still := usage.Reading{TempUsed: 1, TempFree: 2, MemoryUsed: 3, MemoryTotal: 4, Processes: 3, Threads: 12,
+		Descriptors: 30,
+		OwnMemory:   5}
 	used := still
 	used.CPUUser, used.CPUSystem, used.CPUIdle, used.Received, used.Sent, used.OwnCPU = 30, 10, 500, 100, 5, 2
 	some := second
-	some.known &^= telemetry.UsageNetwork
+	some.known &^= usage.Network
 	tests := []struct {
 		name       string
 		last, next totals
-		known      telemetry.UsageKind
-		want       telemetry.Usage
+		known      usage.Kind
+		want       usage.Reading
 	}{
 		{"the first", totals{}, first, levels, still},
 		{"the second", first, second, all, used},
 		{"counters that went back", second, first, levels, still},
-		{"a source that is gone", second, some, levels | telemetry.UsageCPU | telemetry.UsageOwnCPU, still},
+		{"a source that is gone", second, some, levels | usage.CPU | usage.OwnCPU, still},
 	}
 	for _, tt := range tests {
 		tt.want.Known = tt.known

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 )
 
 var at = time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
@@ -34,7 +34,7 @@ func TestRead(t *testing.T) {
 	for _, f := range files {
 		f.Close()
 	}
-	const counters = telemetry.UsageCPU | telemetry.UsageNetwork | telemetry.UsageOwnCPU
+	const counters = usage.CPU | usage.Network | usage.OwnCPU
 	if u.Known != 0xff || first.Known != 0xff&^counters {
 		t.Errorf("known %b, then %b", first.Known, u.Known)
 	}
@@ -95,7 +95,7 @@ func TestReadTexts(t *testing.T) {
 		}
 	}
 	u := r.Read(at.Add(time.Second))
-	want := telemetry.Usage{
+	want := usage.Reading{
 		Known: 0xff, Since: time.Second, CPUUser: 100 * time.Millisecond, CPUSystem: 100 * time.Millisecond,
 		CPUIdle: time.Second, Received: 100, Sent: 100, MemoryUsed: (183832 - 101372) << 10, MemoryTotal: 183832 << 10,
 		Processes: 2, Threads: 22, Descriptors: 3, OwnMemory: 1200 * int64(os.Getpagesize()),
@@ -110,11 +110,14 @@ func TestReadTexts(t *testing.T) {
 func TestMissing(t *testing.T) {
 	dir := stand(t, "-", "no table\n")
 	var told []string
-	r := New(Config{Proc: dir, Temp: filepath.Join(dir, "none"), Missing: func(source string) { told = append(told, source) }})
+	r := New(Config{Proc: dir, Temp: filepath.Join(dir, "none"), Missing: func(source string) {
+		told = append(told,
+			source)
+	}})
 	defer r.Close()
 	for range 3 {
 		u := r.Read(at)
-		if u.Known&(telemetry.UsageCPU|telemetry.UsageNetwork|telemetry.UsageTemp) != 0 || u.Known&telemetry.UsageMemory == 0 {
+		if u.Known&(usage.CPU|usage.Network|usage.Temp) != 0 || u.Known&usage.Memory == 0 {
 			t.Errorf("known %b", u.Known)
 		}
 	}
@@ -122,7 +125,10 @@ func TestMissing(t *testing.T) {
 		t.Error(diff)
 	}
 	told = nil
-	empty := New(Config{Proc: filepath.Join(dir, "none"), Temp: dir, Missing: func(source string) { told = append(told, source) }})
+	empty := New(Config{Proc: filepath.Join(dir, "none"), Temp: dir, Missing: func(source string) {
+		told = append(told,
+			source)
+	}})
 	defer empty.Close()
 	empty.Read(at)
 	if len(told) != 5 {

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 )
 
 // maxProcesses bounds how many processes are looked at, maxOpen how many files of one.
@@ -103,7 +103,7 @@ func (r *Reader) read() (t totals) {
 	if !s.opened {
 		r.open()
 	}
-	have := func(f *file, kind telemetry.UsageKind, ok bool) {
+	have := func(f *file, kind usage.Kind, ok bool) {
 		switch {
 		case ok:
 			t.known |= kind
@@ -113,20 +113,20 @@ func (r *Reader) read() (t totals) {
 	}
 	var ok bool
 	t.cpu, ok = parseStat(r.text(&s.stat))
-	have(&s.stat, telemetry.UsageCPU, ok)
+	have(&s.stat, usage.CPU, ok)
 	t.received, t.sent, ok = parseNetDev(r.text(&s.net))
-	have(&s.net, telemetry.UsageNetwork, ok)
+	have(&s.net, usage.Network, ok)
 	total, available, ok := parseMeminfo(r.text(&s.memory))
 	t.memory, t.total = total-available, total
-	have(&s.memory, telemetry.UsageMemory, ok)
+	have(&s.memory, usage.Memory, ok)
 	pages, ok := parseStatm(r.text(&s.self))
 	t.ownMemory = pages * int64(os.Getpagesize())
-	have(&s.self, telemetry.UsageOwnMemory, ok)
+	have(&s.self, usage.OwnMemory, ok)
 	t.tempUsed, t.free, ok = space(&s.temp)
-	have(&s.temp, telemetry.UsageTemp, ok)
-	have(&s.processes, telemetry.UsageThreads|telemetry.UsageDescriptors, r.readProcesses(&t))
+	have(&s.temp, usage.Temp, ok)
+	have(&s.processes, usage.Threads|usage.Descriptors, r.readProcesses(&t))
 	if t.ownCPU, ok = ownCPU(); ok {
-		t.known |= telemetry.UsageOwnCPU
+		t.known |= usage.OwnCPU
 	} else if !s.rusageMissing {
 		s.rusageMissing = true
 		r.missing(&file{-1, "rusage"})

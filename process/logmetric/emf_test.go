@@ -68,15 +68,18 @@ func TestEMF(t *testing.T) {
 			"distribution Shop.n{}=1x1; emf_metric; emf_metric"},
 		{"101 metrics", document(directive("[[]]", `[`+list(101, `{"Name":"x"}`)+`]`), ""),
 			strings.Repeat("emf_value; ", 100) + "emf_metric"},
-		{"unit", document(directive("[[]]", `[{"Name":"n","Unit":"Hours"},{"Name":"n","Unit":7}]`), `,"n":1`), "emf_unit; emf_unit"},
+		{"unit", document(directive("[[]]", `[{"Name":"n","Unit":"Hours"},{"Name":"n","Unit":7}]`), `,"n":1`),
+			"emf_unit; emf_unit"},
 		{"resolution", document(directive("[[]]", `[{"Name":"n","StorageResolution":30}]`), `,"n":1`), "emf_resolution"},
 		{"values", document(directive("[[]]", `[{"Name":"a"},{"Name":"b"},{"Name":"c"},{"Name":"d"},{"Name":"e"}]`),
 			`,"a":"1","b":[],"c":[1,"2"],"d":[[1]],"e":null`), list(5, " emf_value")},
-		{"100 values", document(directive("[[]]", one), `,"n":[`+list(100, "1")+`]`), "distribution Shop.n{}=1x100; consumed"},
+		{"100 values", document(directive("[[]]", one), `,"n":[`+list(100, "1")+`]`),
+			"distribution Shop.n{}=1x100; consumed"},
 		{"101 values", document(directive("[[]]", one), `,"n":[`+list(101, "1")+`]`), "emf_value"},
 		{"too many points", document(directive("["+list(10_001, "[]")+"]", one), `,"n":1`), "emf_points; emf_points"},
 	}
-	tests[len(tests)-1].want = strings.TrimSuffix(strings.Repeat("distribution Shop.n{}=1x1; ", 10_000), "; ") + "; emf_points"
+	tests[len(tests)-1].want = strings.TrimSuffix(strings.Repeat("distribution Shop.n{}=1x1; ", 10_000),
+		"; ") + "; emf_points"
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t, "", logmetric.Consume, logmetric.Off)
@@ -196,7 +199,8 @@ func TestEMFProperty(t *testing.T) {
 			directives = append(directives, map[string]any{"Namespace": "NS", "Dimensions": sets,
 				"Metrics": append([]any{}, metrics...)})
 		}
-		members["_aws"] = map[string]any{"Timestamp": random.Int64N(2e12), "CloudWatchMetrics": append([]any{}, directives...)}
+		members["_aws"] = map[string]any{"Timestamp": random.Int64N(2e12), "CloudWatchMetrics": append([]any{},
+			directives...)}
 		text, err := json.Marshal(members)
 		if err != nil {
 			t.Fatal(err)

@@ -101,14 +101,15 @@ func TestFilters(t *testing.T) {
 			`{"name":"n\u00e9","latency":12.5,"a":"x\ty"}`, "distribution N.né{A=x\ty,C=fixed}=12.5x1"},
 		{"json in a line that is not", `{"pattern":"{ $.latency = * }","name":"l","value":"$.latency"}`,
 			`x {"latency":12.5}`, ""},
-		{"regex", `{"regex":"took (?P<metric_value>[0-9.]+) ms for (?P<who>\\w+)(?P<x>!)?","name":"took","unit":"Milliseconds",
-			"dimensions":{"Who":"$who","X":"$x","First":"$1"}}`,
+		{"regex", `{"regex":"took (?P<metric_value>[0-9.]+) ms for (?P<who>\\w+)(?P<x>!)?","name":"took",
+			"unit":"Milliseconds","dimensions":{"Who":"$who","X":"$x","First":"$1"}}`,
 			"it took 12.5 ms for me", "distribution took{Who=me,First=12.5}=12.5x1 ms"},
 		{"regex names all", `{"regex":"(?P<metric_name>\\w+)=(?P<metric_value>\\d+)"}`, "a=7", "distribution a{}=7x1"},
 		{"regex counts", `{"regex":"^Task timed out","name":"timeouts"}`, "Task timed out after 3 s",
 			"counter timeouts{}=1x1"},
 		{"empty name", `{"regex":"(?P<metric_name>x*)=1"}`, "=1", "filter_name"},
-		{"rate", `{"pattern":"[a, b]","name":"r","value":"$a","unit":"Kilobytes/Second"}`, "5 x", "distribution r{}=5x1 kBy/s"},
+		{"rate", `{"pattern":"[a, b]","name":"r","value":"$a","unit":"Kilobytes/Second"}`, "5 x",
+			"distribution r{}=5x1 kBy/s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -164,7 +165,8 @@ func TestMetricLine(t *testing.T) {
 		}
 	}
 	// A filter for the same lines does not make a second point of them.
-	s = newStage(t, `[{"pattern":"[level=METRIC, t, r, n, v]","name":"$n","value":"$v","kind":"gauge"}]`, 0, logmetric.Keep)
+	s = newStage(t, `[{"pattern":"[level=METRIC, t, r, n, v]","name":"$n","value":"$v","kind":"gauge"}]`, 0,
+		logmetric.Keep)
 	if got := s.take(quote(metricLine)); got != "gauge random_number{}=0.563928x1" {
 		t.Errorf("with a filter: %s", got)
 	}
@@ -185,7 +187,8 @@ func TestOnlyLines(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	s := newStage(t, `[{"pattern":"ERROR","name":"errors","default":0,"namespace":"Shop"},
 		{"pattern":"WARN","name":"warnings","defaultValue":null}]`, logmetric.Off, logmetric.Off)
-	steps := []struct{ line, want string }{{"", "counter Shop.errors{}=0x1"}, {"ERROR", ""}, {"WARN", "counter Shop.errors{}=0x1"}}
+	steps := []struct{ line, want string }{{"", "counter Shop.errors{}=0x1"}, {"ERROR", ""}, {"WARN",
+		"counter Shop.errors{}=0x1"}}
 	for i, step := range steps {
 		s.take(quote(step.line))
 		s.points = nil
@@ -221,7 +224,8 @@ func TestParseErrors(t *testing.T) {
 		{`[{"pattern":"a","name":"b","consume":1}]`, "consume: true or false is expected"},
 		{`[{"pattern":"a","nane":"b"}]`, "nane: unknown: there are pattern, regex"},
 		{`[{"pattern":1}]`, "pattern: a text is expected"},
-		{"[" + strings.Repeat(`{"pattern":"a","name":"b"},`, 100) + `{"pattern":"a","name":"b"}]`, "more than 100 metric filters"},
+		{"[" + strings.Repeat(`{"pattern":"a","name":"b"},`, 100) + `{"pattern":"a","name":"b"}]`,
+			"more than 100 metric filters"},
 	}
 	for _, tt := range tests {
 		if _, err := logmetric.ParseFilters(tt.filters); err == nil || !strings.Contains(err.Error(), tt.want) {

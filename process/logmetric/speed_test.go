@@ -10,7 +10,8 @@ import (
 )
 
 const typicalFilters = `[{"pattern":"[level=METRIC, t, r, n, v]","name":"$n","value":"$v"},
-	{"pattern":"{ $.level = \"ERROR\" && $.latency > 5 }","name":"slow","value":"$.latency","dimensions":{"S":"$.service"}},
+	{"pattern":"{ $.level = \"ERROR\" && $.latency > 5 }","name":"slow","value":"$.latency",
+		"dimensions":{"S":"$.service"}},
 	{"pattern":"\"timed out\"","name":"timeouts","namespace":"Shop"},
 	{"regex":"took (?P<metric_value>[0-9.]+) ms","name":"took"}]`
 
@@ -19,14 +20,16 @@ var bodies = []struct {
 	name, body string
 	allocs     float64
 }{
-	{"line without", quote("2026-10-01T09:00:00.330Z\t3b0e4c1d-0a53-4a0e-9f5f-2f1f7a6f6a01\tINFO\thello, order 17 is ready\n"), 0},
+	{"line without", quote("2026-10-01T09:00:00.330Z\t3b0e4c1d-0a53-4a0e-9f5f-2f1f7a6f6a01\tINFO\thello, order 17 is " +
+		"ready\n"), 0},
 	{"object without", `{"timestamp":"2026-10-01T09:00:00.330Z","level":"INFO","requestId":"3b0e","message":"hello"}`, 0},
 	{"METRIC", quote(metricLine), 0},
 	{"JSON", quote(`{"level":"ERROR","service":"cart","latency":12.5}` + "\n"), 0},
 	{"phrase", quote("Task timed out after 3 s"), 0},
 	{"regex", quote("it took 12.5 ms"), 1}, // the standard library's positions
-	{"EMF", quote(document(`[{"Namespace":"Shop","Dimensions":[["service"],[]],"Metrics":[{"Name":"latency","Unit":"Milliseconds"},
-		{"Name":"orders"}]}]`, `,"service":"cart","latency":[12.5,13.0,12.5],"orders":3,"requestId":"3b0e"`)), 0},
+	{"EMF", quote(document(`[{"Namespace":"Shop","Dimensions":[["service"],[]],"Metrics":[
+		{"Name":"latency","Unit":"Milliseconds"},{"Name":"orders"}]}]`,
+		`,"service":"cart","latency":[12.5,13.0,12.5],"orders":3,"requestId":"3b0e"`)), 0},
 }
 
 func TestAllocations(t *testing.T) {
@@ -75,9 +78,12 @@ func FuzzTake(f *testing.F) {
 	for _, b := range bodies {
 		f.Add([]byte(b.body))
 	}
-	f.Add([]byte(document(directive(`[["d"],["d","d"]]`, `[{"Name":"n"},{"Name":"n","Unit":"x"}]`), `,"n":[3,1,2,1e99],"d":"v"`)))
-	f.Add([]byte(`{"_aws":{"Timestamp":1,"CloudWatchMetrics":[{"Namespace":"a","Dimensions":[[]],"Metrics":[{"Name":"_aws"}]}]}}`))
-	list, err := logmetric.ParseFilters(strings.ReplaceAll(typicalFilters, `"name":"slow"`, `"name":"slow","consume":true`))
+	f.Add([]byte(document(directive(`[["d"],["d","d"]]`, `[{"Name":"n"},{"Name":"n","Unit":"x"}]`),
+		`,"n":[3,1,2,1e99],"d":"v"`)))
+	f.Add([]byte(`{"_aws":{"Timestamp":1,"CloudWatchMetrics":[{"Namespace":"a","Dimensions":[[]],` +
+		`"Metrics":[{"Name":"_aws"}]}]}}`))
+	list, err := logmetric.ParseFilters(strings.ReplaceAll(typicalFilters, `"name":"slow"`,
+		`"name":"slow","consume":true`))
 	if err != nil {
 		f.Fatal(err)
 	}

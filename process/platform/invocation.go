@@ -163,7 +163,8 @@ func (m *Metrics) report(r *request) {
 		m.putKnown(restoreDuration, v.restore)
 	}
 	if v.billed >= 0 && v.memorySize > 0 {
-		m.put(estimatedCost, cost(m.config.Region, m.config.Architecture, m.initType == initProvisioned, v.billed, v.memorySize))
+		m.put(estimatedCost, cost(m.config.Region, m.config.Architecture, m.initType == initProvisioned, v.billed,
+			v.memorySize))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"slipstream/process/jsonview"
 	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 )
 
 // remembered is how many invocations are known at a time. A report comes in the
@@ -165,36 +166,36 @@ func (m *Metrics) End(now time.Time, emit func(*telemetry.Point)) {
 }
 
 // Used names what the environment used.
-func (m *Metrics) Used(u *telemetry.Usage, at time.Time, emit func(*telemetry.Point)) {
+func (m *Metrics) Used(u *usage.Reading, at time.Time, emit func(*telemetry.Point)) {
 	m.at, m.emit = at, emit
-	if u.Known&telemetry.UsageCPU != 0 {
+	if u.Known&usage.CPU != 0 {
 		m.put(cpuTime, (u.CPUUser + u.CPUSystem).Seconds())
 		m.put(cpuUser, u.CPUUser.Seconds())
 		m.put(cpuSystem, u.CPUSystem.Seconds())
 	}
-	if u.Known&telemetry.UsageNetwork != 0 {
+	if u.Known&usage.Network != 0 {
 		m.put(networkTotal, float64(u.Received+u.Sent))
 		m.put(received, float64(u.Received))
 		m.put(sent, float64(u.Sent))
 	}
-	if u.Known&telemetry.UsageTemp != 0 {
+	if u.Known&usage.Temp != 0 {
 		m.put(tempUsed, float64(u.TempUsed))
 		m.put(tempFree, float64(u.TempFree))
 	}
-	if u.Known&telemetry.UsageMemory != 0 {
+	if u.Known&usage.Memory != 0 {
 		m.put(sandboxMemory, float64(u.MemoryUsed))
 	}
-	if u.Known&telemetry.UsageThreads != 0 {
+	if u.Known&usage.Threads != 0 {
 		m.put(threads, float64(u.Threads))
 		m.put(processes, float64(u.Processes))
 	}
-	if u.Known&telemetry.UsageDescriptors != 0 {
+	if u.Known&usage.Descriptors != 0 {
 		m.put(descriptors, float64(u.Descriptors))
 	}
-	if u.Known&telemetry.UsageOwnCPU != 0 {
+	if u.Known&usage.OwnCPU != 0 {
 		m.put(ownCPU, u.OwnCPU.Seconds())
 	}
-	if u.Known&telemetry.UsageOwnMemory != 0 {
+	if u.Known&usage.OwnMemory != 0 {
 		m.put(ownMemory, float64(u.OwnMemory))
 	}
 	m.emit = nil
@@ -203,7 +204,8 @@ func (m *Metrics) Used(u *telemetry.Usage, at time.Time, emit func(*telemetry.Po
 // put hands on one point with the tags that were set, and forgets them.
 func (m *Metrics) put(id metric, v float64) {
 	if n := &m.named[id]; len(n.name) > 0 {
-		m.point = telemetry.Point{Kind: n.kind, Name: n.name, Time: m.at, Value: v * n.scale, Count: 1, Unit: n.unit, Tags: m.tags}
+		m.point = telemetry.Point{Kind: n.kind, Name: n.name, Time: m.at, Value: v * n.scale, Count: 1, Unit: n.unit,
+			Tags: m.tags}
 		m.emit(&m.point)
 	}
 	m.tags = m.tags[:0]

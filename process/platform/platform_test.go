@@ -15,6 +15,7 @@ import (
 
 	"slipstream/process/platform"
 	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/platform-metrics.md")
@@ -157,10 +158,11 @@ const (
 func lines(parts ...string) string { return strings.Join(parts, "\n") }
 
 func TestFailures(t *testing.T) {
-	timeout := record("runtimeDone", `{'requestId':'id-1','status':'timeout','metrics':{'durationMs':3000.0,'producedBytes':0}}`)
+	timeout := record("runtimeDone", `{'requestId':'id-1','status':'timeout',
+		'metrics':{'durationMs':3000.0,'producedBytes':0}}`)
 	killed := record("runtimeDone", `{'requestId':'id-1','status':'error','errorType':'Runtime.ExitError'}`)
-	full := record("report", `{'requestId':'id-1','status':'error','errorType':'Runtime.ExitError','metrics':{'memorySizeMB':128,
-		'maxMemoryUsedMB':128}}`)
+	full := record("report", `{'requestId':'id-1','status':'error','errorType':'Runtime.ExitError',
+		'metrics':{'memorySizeMB':128,'maxMemoryUsedMB':128}}`)
 	failure := func(class string) string { return "+ faas.errors{error.type=" + class + "} 1 {error}" }
 	memory := lines("faas.mem_usage{} 1.34218e+08 By", "aws.lambda.memory_size{} 1.34218e+08 By")
 	tests := []struct {
@@ -168,11 +170,13 @@ func TestFailures(t *testing.T) {
 		events []string
 		want   string
 	}{
-		{"an exception, which the platform calls a success", []string{start, "failed id-1 TypeError", runtimeDoneBare, reportBare},
+		{"an exception, which the platform calls a success", []string{start, "failed id-1 TypeError", runtimeDoneBare,
+			reportBare},
 			lines(invoked, failure("TypeError"), wholeMessage)},
 		{"told three times", []string{start, "failed id-1 TypeError", "failed id-1", runtimeDoneBare, "failed id-1 X"},
 			lines(invoked, failure("TypeError"))},
-		{"without a class", []string{start, "failed id-1", reportBare}, lines(invoked, "+ faas.errors{} 1 {error}", wholeMessage)},
+		{"without a class", []string{start, "failed id-1", reportBare}, lines(invoked, "+ faas.errors{} 1 {error}",
+			wholeMessage)},
 		{"before the start", []string{"failed id-1 E", start}, lines(failure("E"), invoked)},
 		{"of nothing", []string{"failed  "}, ""},
 		{"a timeout", []string{start, timeout, "failed id-1 E", reportTimeout}, lines(invoked, failure("timeout"),
@@ -187,8 +191,10 @@ func TestFailures(t *testing.T) {
 			failure("java.lang.OutOfMemoryError"), "+ aws.lambda.out_of_memory{} 1 {invocation}", memory)},
 		{"the platform's error of memory", []string{start, strings.ReplaceAll(killed, "ExitError", "OutOfMemory")},
 			lines(invoked, failure("Runtime.OutOfMemory"), "+ aws.lambda.out_of_memory{} 1 {invocation}")},
-		{"an initialization", []string{record("initRuntimeDone", `{'phase':'init','status':'error','errorType':'Runtime.ExitError'}`),
-			record("initReport", `{'phase':'init','status':'error','errorType':'Runtime.ExitError','metrics':{'durationMs':5}}`)},
+		{"an initialization", []string{record("initRuntimeDone",
+			`{'phase':'init','status':'error','errorType':'Runtime.ExitError'}`),
+			record("initReport", `{'phase':'init','status':'error','errorType':'Runtime.ExitError',
+				'metrics':{'durationMs':5}}`)},
 			lines("+ aws.lambda.init_errors{error.type=Runtime.ExitError} 1 {error}", "faas.init_duration{} 0.005 s")},
 		{"a fault", []string{record("fault", `'RequestId: x Error: Runtime exited'`)}, "+ aws.lambda.faults{} 1 {fault}"},
 		{"an extension", []string{record("extension", `{'name':'x','state':'Ready','events':[]}`),
@@ -224,7 +230,8 @@ func TestOtherModes(t *testing.T) {
 	}{
 		{"managed instances", platform.Config{Managed: true}, []string{start, start2, managed,
 			record("report", `{'requestId':'id-1','status':'timeout','metrics':{'durationMs':3000}}`)},
-			lines(again, again, succeeded, wholeMessage, "faas.invoke_duration{} 0.1102 s", "aws.lambda.response_latency{} 0.108 s",
+			lines(again, again, succeeded, wholeMessage, "faas.invoke_duration{} 0.1102 s",
+				"aws.lambda.response_latency{} 0.108 s",
 				"aws.lambda.response_duration{} 0.0004 s", "+ faas.errors{error.type=timeout} 1 {error}",
 				"+ faas.timeouts{} 1 {timeout}", "aws.lambda.duration{} 3 s", "faas.invoke_duration{} 3 s")},
 		{"a snapshot", platform.Config{}, []string{typed(initStart, "snap-start"), typed(initReport, "snap-start"),
@@ -235,7 +242,8 @@ func TestOtherModes(t *testing.T) {
 				"+ faas.coldstarts{aws.lambda.initialization_type=snap-start} 1 {coldstart}", succeeded)},
 		{"a restore that failed", platform.Config{}, []string{
 			record("restoreReport", `{'status':'failure','errorType':'Runtime.ExitError','metrics':{'durationMs':1}}`)},
-			lines("+ aws.lambda.restore_errors{error.type=Runtime.ExitError} 1 {error}", "aws.lambda.restore_duration{} 0.001 s")},
+			lines("+ aws.lambda.restore_errors{error.type=Runtime.ExitError} 1 {error}",
+				"aws.lambda.restore_duration{} 0.001 s")},
 		{"provisioned", platform.Config{Architecture: "arm64"}, []string{typed(initStart, "provisioned-concurrency"), start,
 			record("report", `{'requestId':'id-1','metrics':{'billedDurationMs':1000,'memorySizeMB':1024}}`)},
 			lines(again, succeeded, "aws.lambda.billed_duration{} 1 s", "aws.lambda.memory_size{} 1.07374e+09 By",
@@ -244,7 +252,8 @@ func TestOtherModes(t *testing.T) {
 			record("report", `{'requestId':'id-1','metrics':{'billedDurationMs':1000,'memorySizeMB':1024}}`)},
 			lines(invoked, succeeded, "aws.lambda.billed_duration{} 1 s", "aws.lambda.memory_size{} 1.07374e+09 By",
 				"+ aws.lambda.estimated_cost{} 1.67834e-05 {USD}")},
-		{"a report that comes late, and twice", platform.Config{}, []string{start, runtimeDoneBare, start2, reportBare, reportBare},
+		{"a report that comes late, and twice", platform.Config{}, []string{start, runtimeDoneBare, start2, reportBare,
+			reportBare},
 			lines(invoked, again, succeeded, wholeMessage)},
 		{"a start that was lost", platform.Config{}, []string{runtimeDoneBare}, invoked},
 		{"only the report's word", platform.Config{}, []string{
@@ -287,14 +296,16 @@ func TestEnd(t *testing.T) {
 
 func TestUsed(t *testing.T) {
 	s := begin(platform.Config{Names: platform.Datadog})
-	s.metrics.Used(&telemetry.Usage{
+	s.metrics.Used(&usage.Reading{
 		Known:   math.MaxUint8,
 		CPUUser: 30 * time.Millisecond, CPUSystem: 12 * time.Millisecond, Received: 100, Sent: 20, TempUsed: 5, TempFree: 7,
-		MemoryUsed: 64 << 20, Processes: 3, Threads: 20, Descriptors: 33, OwnCPU: 1500 * time.Microsecond, OwnMemory: 12 << 20,
+		MemoryUsed: 64 << 20, Processes: 3, Threads: 20, Descriptors: 33, OwnCPU: 1500 * time.Microsecond,
+		OwnMemory: 12 << 20,
 	}, at, s.note)
 	want := lines("aws.lambda.enhanced.cpu_total_time{} 42 ms", "aws.lambda.enhanced.cpu_user_time{} 30 ms",
 		"aws.lambda.enhanced.cpu_system_time{} 12 ms", "aws.lambda.enhanced.total_network{} 120 By",
-		"aws.lambda.enhanced.rx_bytes{} 100 By", "aws.lambda.enhanced.tx_bytes{} 20 By", "aws.lambda.enhanced.tmp_used{} 5 By",
+		"aws.lambda.enhanced.rx_bytes{} 100 By", "aws.lambda.enhanced.tx_bytes{} 20 By",
+		"aws.lambda.enhanced.tmp_used{} 5 By",
 		"aws.lambda.enhanced.tmp_free{} 7 By", "aws.lambda.enhanced.memory_used{} 64 MBy",
 		"aws.lambda.enhanced.threads_use{} 20 {thread}", "aws.lambda.enhanced.processes_use{} 3 {process}",
 		"aws.lambda.enhanced.fd_use{} 33 {file_descriptor}", "slipstream.cpu_time{} 1.5 ms", "slipstream.memory{} 12 MBy")
@@ -302,7 +313,7 @@ func TestUsed(t *testing.T) {
 		t.Error(diff)
 	}
 	s.points = nil
-	s.metrics.Used(&telemetry.Usage{TempUsed: 5}, at, s.note)
+	s.metrics.Used(&usage.Reading{TempUsed: 5}, at, s.note)
 	if s.points != nil {
 		t.Errorf("what is not known gives %s", s.points)
 	}
@@ -333,7 +344,7 @@ func TestReference(t *testing.T) {
 	if diff := cmp.Diff(string(have), platform.Reference()); diff != "" {
 		t.Errorf("the page is not what the code says; run `go test ./process/platform -run Reference -update`:\n%s", diff)
 	}
-	if bytes.Contains(have, []byte("|  |")) {
-		t.Error("a cell is empty")
+	if n := bytes.Count(have, []byte("| –")); n != 2 || bytes.Contains(have, []byte("|  |")) {
+		t.Errorf("%d names are missing, want the two of successes; or a cell is empty", n)
 	}
 }

@@ -57,7 +57,8 @@ func FuzzTake(f *testing.F) {
 		kind, body, _ := strings.Cut(e, " ")
 		f.Add(kind, []byte(body), kind, []byte(body))
 	}
-	f.Add("runtimeDone", []byte(`{"requestId":"a","status":"timeout"}`), "report", []byte(`{"requestId":"a","status":"error"}`))
+	f.Add("runtimeDone", []byte(`{"requestId":"a","status":"timeout"}`), "report",
+		[]byte(`{"requestId":"a","status":"error"}`))
 	f.Fuzz(func(t *testing.T, kind1 string, body1 []byte, kind2 string, body2 []byte) {
 		m := platform.New(platform.Config{})
 		before := string(body1)

@@ -162,7 +162,8 @@ func TestPython(t *testing.T) {
 		if err := do(folder, "python3", "-m", "venv", folder); err != nil {
 			return err
 		}
-		return do(folder, filepath.Join(folder, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", list)
+		return do(folder, filepath.Join(folder, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "-r",
+			list)
 	})
 	lines, asked := produce(t, nil, filepath.Join(venv, "bin", "python"), "python/producer.py")
 	compare(t, lines, asked)

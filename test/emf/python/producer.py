@@ -76,7 +76,8 @@ def cold_start():
     def handler(event, context):
         metrics.add_metric(name="handled", unit="Count", value=1)
 
-    context = types.SimpleNamespace(function_name="shop", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="id")
+    context = types.SimpleNamespace(
+        function_name="shop", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="id")
     for _ in range(2):
         handler({}, context)
         expect("Cold", "handled", "Count", [1], service="cart")

@@ -1,12 +1,14 @@
-package telemetry
+// Package usage says what an execution environment uses. Use it between what reads
+// that and what makes metrics of it.
+package usage
 
 import "time"
 
-// Usage is what an execution environment used, all its processes together, since
+// Reading is what an execution environment used, all its processes together, since
 // the reading before, and what it holds now.
-type Usage struct {
+type Reading struct {
 	// Known says which groups of fields could be read.
-	Known UsageKind
+	Known Kind
 	// Since is the time since the reading before, awake or not.
 	Since time.Duration
 
@@ -22,17 +24,17 @@ type Usage struct {
 	OwnMemory int64
 }
 
-// UsageKind is a set of groups of a Usage's fields.
-type UsageKind uint8
+// Kind is a set of groups of a Reading's fields.
+type Kind uint8
 
 // The groups. Those that are a difference are not known from the first reading.
 const (
-	UsageCPU UsageKind = 1 << iota
-	UsageNetwork
-	UsageTemp
-	UsageMemory
-	UsageThreads     // and processes
-	UsageDescriptors // of those processes that may be looked at
-	UsageOwnCPU
-	UsageOwnMemory
+	CPU Kind = 1 << iota
+	Network
+	Temp
+	Memory
+	Threads     // and processes
+	Descriptors // of those processes that may be looked at
+	OwnCPU
+	OwnMemory
 )
