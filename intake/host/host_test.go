@@ -93,6 +93,10 @@ func TestDifference(t *testing.T) {
 		OwnMemory:   5}
 	used := still
 	used.CPUUser, used.CPUSystem, used.CPUIdle, used.Received, used.Sent, used.OwnCPU = 30, 10, 500, 100, 5, 2
+	back := second
+	back.cpu.user = 90
+	backUsed := used
+	backUsed.CPUUser, backUsed.CPUSystem, backUsed.CPUIdle = 0, 0, 0
 	some := second
 	some.known &^= usage.Network
 	tests := []struct {
@@ -104,6 +108,7 @@ func TestDifference(t *testing.T) {
 		{"the first", totals{}, first, levels, still},
 		{"the second", first, second, all, used},
 		{"counters that went back", second, first, levels, still},
+		{"one that went back", first, back, all &^ usage.CPU, backUsed},
 		{"a source that is gone", second, some, levels | usage.CPU | usage.OwnCPU, still},
 	}
 	for _, tt := range tests {

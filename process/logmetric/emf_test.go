@@ -43,6 +43,7 @@ func TestEMF(t *testing.T) {
 			"distribution Shop.A.a{}=2x1; consumed"},
 		{"escaped names", document(directive(`[["d\u0041"]]`, `[{"Name":"n\n"}]`), `,"\u0064A":"v\"","\u006e\n":1`),
 			"distribution Shop.n\n{dA=v\"}=1x1; consumed"},
+		{"a member twice", document(directive("[[]]", one), `,"n":1,"n":2`), "distribution Shop.n{}=1x1; consumed"},
 		{"no metrics", document(directive("[[]]", "[]"), ""), ""},
 		{"no directives", document("[]", ""), ""},
 		{"only _aws", `{"_aws":1}`, ""},

@@ -107,6 +107,7 @@ func TestFilters(t *testing.T) {
 		{"regex names all", `{"regex":"(?P<metric_name>\\w+)=(?P<metric_value>\\d+)"}`, "a=7", "distribution a{}=7x1"},
 		{"regex counts", `{"regex":"^Task timed out","name":"timeouts"}`, "Task timed out after 3 s",
 			"counter timeouts{}=1x1"},
+		{"without the line end", `{"regex":"=(?P<metric_value>\\d+)$","name":"a"}`, "a=7\r\n", "distribution a{}=7x1"},
 		{"empty name", `{"regex":"(?P<metric_name>x*)=1"}`, "=1", "filter_name"},
 		{"rate", `{"pattern":"[a, b]","name":"r","value":"$a","unit":"Kilobytes/Second"}`, "5 x",
 			"distribution r{}=5x1 kBy/s"},

@@ -199,9 +199,9 @@ func (p *Pattern) fieldHolds(i int) bool {
 type words struct {
 	line []byte
 	i    int
-	// No closing ] or " comes any more: none is searched for again, which would take
-	// time in the square of the line's length.
-	noBracket, noQuote bool
+	// No closing ] comes any more: none is searched for again, which would take time
+	// in the square of the line's length. Of quotes without an end there is only one.
+	noBracket bool
 }
 
 func (w *words) space() int {
@@ -223,12 +223,11 @@ func (w *words) next() (span, bool) {
 			return span{start + 1, start + n}, true
 		}
 		w.noBracket = true
-	case w.line[start] == '"' && !w.noQuote:
+	case w.line[start] == '"':
 		if end := closingQuote(w.line, start+1); end >= 0 {
 			w.i = end + 1
 			return span{start + 1, end}, true
 		}
-		w.noQuote = true
 	}
 	for w.i < len(w.line) && !isSpace(w.line[w.i]) {
 		w.i++

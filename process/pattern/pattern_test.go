@@ -69,7 +69,8 @@ func TestTerms(t *testing.T) {
 }
 
 const trail = `{"eventType": "UpdateTrail", "sourceIPAddress": "111.111.111.111",
- "arrayKey": ["value", "another value"], "objectList": [{"name": "a", "id": 1}, {"name": "b", "id": 2}], "SomeObject": null, "cluster.name": "c"}`
+ "arrayKey": ["value", "another value"],
+ "objectList": [{"name": "a", "id": 1}, {"name": "b", "id": 2}], "SomeObject": null, "cluster.name": "c"}`
 
 const people = `{"user": {"id": 1, "email": "John.Stiles@example.com"},
  "users": [{"id": 2, "email": "John.Doe@example.com"}, {"id": 3, "email": "Jane.Doe@example.com"}],
@@ -116,6 +117,8 @@ func TestJSON(t *testing.T) {
 		{`{ $.a = "x\"y\*" }`, []string{`{"a":"x\"y*"}`, `{"a":"x\u0022y*"}`}, []string{`{"a":"x\"yz"}`}},
 		{`{ $.coordinates[1][2] = 6 }`, []string{people}, []string{trail}},
 		{`{ $.coordinates[*][0] = 4 }`, []string{people}, []string{trail}},
+		{`{ $.a = "*ab*ab*" }`, []string{`{"a":"xabab"}`}, []string{`{"a":"ab"}`, `{"a":"xaby"}`}},
+		{`{ $.a = "aba*aba" }`, []string{`{"a":"abaaba"}`}, []string{`{"a":"aba"}`, `{"a":"ababa"}`}},
 		{`{ $.a = 1 }`, []string{`{"a":1,"a":2}`}, []string{`{"a":2,"a":1}`}},
 	})
 }
