@@ -61,7 +61,7 @@ func TestEMF(t *testing.T) {
 		{"namespace", document(`[{"Namespace":"","Dimensions":[[]],"Metrics":[]}]`, ""), "emf_namespace"},
 		{"long namespace", document(`[{"Namespace":"`+strings.Repeat("x", 1025)+`","Dimensions":[[]],"Metrics":[]}]`, ""),
 			"emf_namespace"},
-		{"one bad set", document(directive(`[["gone"],["num"],["d"],"d"]`, one), `,"n":1,"num":2,"d":"v"`),
+		{"one bad set", document(directive(`[["d","gone"],["num"],["d"],"d"]`, one), `,"n":1,"num":2,"d":"v"`),
 			"distribution Shop.n{d=v}=1x1; emf_dimension; emf_dimension; emf_dimension"},
 		{"too many keys", document(directive(`[[`+list(31, `"d"`)+`]]`, one), `,"n":1,"d":"v"`), "emf_dimension"},
 		{"long value", document(directive(`[["d"]]`, one), `,"n":1,"d":"`+strings.Repeat("x", 1025)+`"`), "emf_dimension"},

@@ -213,6 +213,8 @@ func TestValue(t *testing.T) {
 		{"[a, b]", `"x \"y" [never closed`, "$a", `x \"y`},
 		{"[a, b]", `"never closed [x y]`, "$a", `"never`},
 		{"[a, b]", "[x]y  z \n", "$b", "y  z"},
+		{"[a, b]", `x "y z" w`, "$b", `"y z" w`},
+		{"[a, b]", `x "y z"`, "$b", "y z"},
 		{`{ $.eventType = * }`, trail, "$.eventType", "UpdateTrail"},
 		{`{ $.eventType = * }`, trail, "$.objectList[1].id", "2"},
 		{`{ $.eventType = * }`, trail, "$.['cluster.name']", "c"},

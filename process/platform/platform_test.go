@@ -251,6 +251,11 @@ func TestOtherModes(t *testing.T) {
 			record("report", `{'requestId':'id-1','metrics':{'billedDurationMs':1000,'memorySizeMB':1024}}`)},
 			lines(again, succeeded, "aws.lambda.billed_duration{} 1 s", "aws.lambda.memory_size{} 1.07374e+09 By",
 				"+ aws.lambda.estimated_cost{} 7.9778e-06 {USD}")},
+		{"provisioned in a dear region", platform.Config{Architecture: "amd64", Region: "me-south-1"}, []string{
+			typed(initStart, "provisioned-concurrency"), start,
+			record("report", `{'requestId':'id-1','metrics':{'billedDurationMs':1000,'memorySizeMB':1024}}`)},
+			lines(again, succeeded, "aws.lambda.billed_duration{} 1 s", "aws.lambda.memory_size{} 1.07374e+09 By",
+				"+ aws.lambda.estimated_cost{} 1.23055e-05 {USD}")},
 		{"a dear region", platform.Config{Architecture: "arm64", Region: "me-south-1"}, []string{start,
 			record("report", `{'requestId':'id-1','metrics':{'billedDurationMs':1000,'memorySizeMB':1024}}`)},
 			lines(invoked, succeeded, "aws.lambda.billed_duration{} 1 s", "aws.lambda.memory_size{} 1.07374e+09 By",
