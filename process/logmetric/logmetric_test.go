@@ -3,6 +3,7 @@ package logmetric_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -241,5 +242,34 @@ func TestParseErrors(t *testing.T) {
 	}
 	if _, err := logmetric.ParseMode("yes"); err == nil {
 		t.Error("yes is a mode")
+	}
+}
+
+// The guide's filters are such, and do what it says.
+func TestGuide(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guides/metrics-from-logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, filters, _ := strings.Cut(string(guide), "```json\n")
+	filters, _, _ = strings.Cut(filters, "```")
+	s := newStage(t, filters, logmetric.Keep, logmetric.Keep)
+	for line, want := range map[string]string{
+		metricLine: "distribution random_number{}=0.563928x1 ms; consumed",
+		`{"level":"ERROR","latency":612,"service":"cart"}`: "distribution Shop.slow_errors{Service=cart}=612x1 ms",
+		"Task timed out after 3.00 seconds":                "counter timeouts{}=1x1",
+		"it took 7 ms for acme":                            "distribution took{Tenant=acme}=7x1",
+	} {
+		if got := s.take(quote(line)); got != want {
+			t.Errorf("%q gives %q, want %q", line, got, want)
+		}
+	}
+	for _, reason := range []logmetric.Reason{logmetric.FilterName, logmetric.FilterValue, logmetric.LineForm,
+		logmetric.EMFSize, logmetric.EMFJSON, logmetric.EMFTimestamp, logmetric.EMFDirective, logmetric.EMFNamespace,
+		logmetric.EMFDimension, logmetric.EMFMetric, logmetric.EMFValue, logmetric.EMFUnit, logmetric.EMFResolution,
+		logmetric.EMFPoints} {
+		if !strings.Contains(string(guide), "`"+string(reason)+"`") {
+			t.Errorf("the guide does not tell the reason %s", reason)
+		}
 	}
 }

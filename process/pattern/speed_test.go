@@ -98,7 +98,8 @@ func FuzzPattern(f *testing.F) {
 // Lines made to be slow: in the square of their length the test would not end.
 func TestLinear(t *testing.T) {
 	for _, tt := range []struct{ pattern, unit string }{
-		{"[..., a=x, b]", "["}, {"[..., a=x, b]", "[ "}, {"[..., a=x, b]", `"\ `}, {"[..., a=x, b]", `\" "`}, {`{ $.a = "*a*a*a*b" }`, "a"},
+		{"[..., a=x, b]", "["}, {"[..., a=x, b]", "[ "}, {"[..., a=x, b]", `"\ `},
+		{"[..., a=x, b]", `\" "`}, {`{ $.a = "*a*a*a*b" }`, "a"},
 		{"%a*a*a*a*a*c%", "a"}, {`{ $.a.b.c[*] = 1 }`, "["},
 	} {
 		p, _ := compile(t, tt.pattern, "")
