@@ -43,6 +43,11 @@ var layers = []row{
 	{prefix: "rollup", project: []string{"telemetry", "wire"}, tests: []string{otel, protobuf}},
 	{prefix: "wire/metrics", project: []string{"telemetry"}, modules: []string{easyproto},
 		tests: []string{"wire", otel, protobuf}},
+	// What lines mean is a language of its own, and JSON is read where it lies: neither knows a record.
+	{prefix: "process/jsonview"},
+	{prefix: "process/pattern", project: []string{"process/jsonview"}},
+	{prefix: "process/logmetric", project: []string{"telemetry", "process/jsonview", "process/pattern"}},
+	{prefix: "process/platform", project: []string{"telemetry", "process/jsonview"}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
@@ -129,6 +134,8 @@ var layers = []row{
 	{prefix: "test/install"},
 	{prefix: "test/loggers", tests: []string{"process/parse", "telemetry", "test/install"}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
+	// What real libraries write is read by the step itself: there is no wire in between.
+	{prefix: "test/emf", project: []string{"test/servers"}, tests: []string{"process/logmetric", "telemetry"}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
 }
