@@ -34,7 +34,8 @@ var layers = []row{
 	{prefix: "wire", project: []string{"telemetry"}, modules: []string{jx}, tests: []string{otel, protobuf}},
 	{prefix: "wire/forwarded"},
 	// A walk that reads numbers, and the formats that are made of a whole batch of exports.
-	{prefix: "wire/otlpread", project: []string{"telemetry"}, modules: []string{easyproto}, tests: []string{otel, protobuf}},
+	{prefix: "wire/otlpread", project: []string{"telemetry"}, modules: []string{easyproto},
+		tests: []string{otel, protobuf}},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},

@@ -10,7 +10,6 @@ package otlpread
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"math"
 	"time"
 
@@ -94,32 +93,32 @@ type Reader struct {
 	err   error // the first flaw
 }
 
-// fields gives every field of a message up to a flaw.
-func fields(message []byte, flaw *error) iter.Seq[easyproto.FieldContext] {
-	return func(yield func(easyproto.FieldContext) bool) {
-		var fc easyproto.FieldContext
-		for len(message) > 0 && *flaw == nil {
-			if message, *flaw = fc.NextField(message); *flaw != nil || !yield(fc) {
-				return
-			}
-		}
-	}
+// cursor steps through the fields of a message. Iterators would read better, but
+// nested ones allocate.
+type cursor struct {
+	easyproto.FieldContext
+	rest []byte
+	data []byte // of child
 }
 
-// messages gives every message that a message has as a field of that number. It
-// does not range over fields: one iterator in the other would allocate.
-func messages(message []byte, number uint32, flaw *error) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		var fc easyproto.FieldContext
-		for len(message) > 0 && *flaw == nil {
-			if message, *flaw = fc.NextField(message); *flaw != nil {
-				return
-			}
-			if data, ok := fc.MessageData(); ok && fc.FieldNum == number && !yield(data) {
-				return
-			}
+// next reads the next field; false at the end and after a flaw.
+func (c *cursor) next(flaw *error) bool {
+	if len(c.rest) == 0 || *flaw != nil {
+		return false
+	}
+	c.rest, *flaw = c.NextField(c.rest)
+	return *flaw == nil
+}
+
+// child reads up to the next message with that number.
+func (c *cursor) child(number uint32, flaw *error) bool {
+	for c.next(flaw) {
+		if data, ok := c.MessageData(); ok && c.FieldNum == number {
+			c.data = data
+			return true
 		}
 	}
+	return false
 }
 
 // last gives the data of a message's last field with that number.
@@ -143,11 +142,11 @@ func last(message []byte, number uint32) (found []byte) {
 // several written one after the other.
 func (r *Reader) Metrics(body []byte, visit func(*Point)) error {
 	r.err = nil
-	for data := range messages(body, 1, &r.err) {
-		r.point.Resource = Attributes{message: last(data, 1), field: 1}
-		for scope := range messages(data, 2, &r.err) {
-			for metric := range messages(scope, 2, &r.err) {
-				r.metric(metric, visit)
+	for request := (cursor{rest: body}); request.child(1, &r.err); {
+		r.point.Resource = Attributes{message: last(request.data, 1), field: 1}
+		for scopes := (cursor{rest: request.data}); scopes.child(2, &r.err); {
+			for metrics := (cursor{rest: scopes.data}); metrics.child(2, &r.err); {
+				r.metric(metrics.data, visit)
 			}
 		}
 	}
@@ -164,7 +163,7 @@ func (r *Reader) metric(metric []byte, visit func(*Point)) {
 	p.Name, p.Unit, p.Description = nil, nil, nil
 	var data []byte
 	shape := uint32(0)
-	for fc := range fields(metric, &r.err) {
+	for fc := (cursor{rest: metric}); fc.next(&r.err); {
 		content, ok := fc.MessageData()
 		if !ok {
 			continue
@@ -181,7 +180,7 @@ func (r *Reader) metric(metric []byte, visit func(*Point)) {
 		}
 	}
 	p.Kind, p.Temporality, p.Monotonic = kindOf(shape), Unspecified, false
-	for fc := range fields(data, &r.err) {
+	for fc := (cursor{rest: data}); fc.next(&r.err); {
 		switch fc.FieldNum {
 		case 2:
 			if n, ok := fc.Uint64(); ok && n <= uint64(Cumulative) {
@@ -191,8 +190,8 @@ func (r *Reader) metric(metric []byte, visit func(*Point)) {
 			p.Monotonic, _ = fc.Bool()
 		}
 	}
-	for point := range messages(data, 1, &r.err) {
-		if r.readPoint(point); r.err == nil {
+	for points := (cursor{rest: data}); points.child(1, &r.err); {
+		if r.readPoint(points.data); r.err == nil {
 			visit(p)
 		}
 	}
@@ -228,7 +227,7 @@ func (r *Reader) readPoint(message []byte) {
 		Bounds:     p.Bounds[:0], Counts: p.Counts[:0], Quantiles: p.Quantiles[:0],
 		Positive: Buckets{Counts: p.Positive.Counts[:0]}, Negative: Buckets{Counts: p.Negative.Counts[:0]},
 	}
-	for fc := range fields(message, &r.err) {
+	for fc := (cursor{rest: message}); fc.next(&r.err); {
 		switch {
 		case fc.FieldNum == p.Attributes.field:
 		case fc.FieldNum == flagsField[p.Kind]:
@@ -239,11 +238,11 @@ func (r *Reader) readPoint(message []byte) {
 		case fc.FieldNum == 3:
 			p.Time, _ = fc.Fixed64()
 		case p.Kind == Histogram:
-			r.histogram(p, fc)
+			r.histogram(p, fc.FieldContext)
 		case p.Kind == Exponential:
-			r.exponential(p, fc)
+			r.exponential(p, fc.FieldContext)
 		case p.Kind == Summary:
-			r.summary(p, fc)
+			r.summary(p, fc.FieldContext)
 		case fc.FieldNum == 4:
 			p.Value, _ = fc.Double()
 		case fc.FieldNum == 6:
@@ -303,7 +302,7 @@ func (r *Reader) exponential(p *Point, fc easyproto.FieldContext) {
 
 func (r *Reader) buckets(b *Buckets, of easyproto.FieldContext) {
 	message, _ := of.MessageData()
-	for fc := range fields(message, &r.err) {
+	for fc := (cursor{rest: message}); fc.next(&r.err); {
 		ok := true
 		switch fc.FieldNum {
 		case 1:
@@ -322,7 +321,7 @@ func (r *Reader) summary(p *Point, of easyproto.FieldContext) {
 	}
 	message, _ := of.MessageData()
 	var q Quantile
-	for fc := range fields(message, &r.err) {
+	for fc := (cursor{rest: message}); fc.next(&r.err); {
 		switch fc.FieldNum {
 		case 1:
 			q.Quantile, _ = fc.Double()

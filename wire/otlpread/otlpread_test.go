@@ -17,7 +17,8 @@ import (
 )
 
 func text(key, value string) *commonpb.KeyValue {
-	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}}
+	return &commonpb.KeyValue{Key: key,
+		Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}}
 }
 
 // request is the official package's bytes of metrics of one resource.
@@ -107,8 +108,10 @@ func TestMetricsOfEveryShape(t *testing.T) {
 
 func TestSpans(t *testing.T) {
 	span := &tracepb.Span{TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567"), ParentSpanId: []byte("76543210"),
+
 		Name: "GET /", Kind: 2, StartTimeUnixNano: 5, EndTimeUnixNano: 9, Attributes: []*commonpb.KeyValue{text("a", "b")},
-		Events: []*tracepb.Span_Event{{TimeUnixNano: 6, Name: "retry", Attributes: []*commonpb.KeyValue{text("n", "1")}}},
+		Events: []*tracepb.Span_Event{{TimeUnixNano: 6, Name: "retry",
+			Attributes: []*commonpb.KeyValue{text("n", "1")}}},
 		Links:  []*tracepb.Span_Link{{TraceId: []byte("fedcba9876543210"), SpanId: []byte("abcdefgh")}},
 		Status: &tracepb.Status{Code: 2, Message: "no"}}
 	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: []*tracepb.ResourceSpans{{
@@ -139,14 +142,19 @@ func TestSpans(t *testing.T) {
 }
 
 func TestValuesAsText(t *testing.T) {
-	list := &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: &commonpb.ArrayValue{Values: []*commonpb.AnyValue{
-		{Value: &commonpb.AnyValue_StringValue{StringValue: "a\"\n"}}, {Value: &commonpb.AnyValue_BoolValue{BoolValue: true}},
-		{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: 1.5}}, {},
-		{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: &commonpb.KeyValueList{Values: []*commonpb.KeyValue{text("k", "v")}}}},
-		{Value: &commonpb.AnyValue_BytesValue{BytesValue: []byte("x")}}, {Value: &commonpb.AnyValue_IntValue{IntValue: -1}},
-	}}}}
+	list := &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: &commonpb.ArrayValue{
+		Values: []*commonpb.AnyValue{
+			{Value: &commonpb.AnyValue_StringValue{StringValue: "a\"\n"}},
+			{Value: &commonpb.AnyValue_BoolValue{BoolValue: true}},
+			{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: 1.5}}, {},
+			{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: &commonpb.KeyValueList{
+				Values: []*commonpb.KeyValue{text("k", "v")}}}},
+			{Value: &commonpb.AnyValue_BytesValue{BytesValue: []byte("x")}},
+			{Value: &commonpb.AnyValue_IntValue{IntValue: -1}},
+		}}}}
 	for want, value := range map[string]*commonpb.AnyValue{
-		"": {}, "plain \"": text("", "plain \"").Value, `["a\"\u000a",true,1.5,null,{"k":"v"},"eA==",-1]`: list,
+		"": {}, "plain \"": text("", "plain \"").Value,
+		`["a\"\u000a",true,1.5,null,{"k":"v"},"eA==",-1]`: list,
 		`"NaN"`: {Value: &commonpb.AnyValue_DoubleValue{DoubleValue: math.NaN()}},
 	} {
 		message, err := proto.Marshal(value)
@@ -224,15 +232,19 @@ func TestCentroidsOfExplicitBuckets(t *testing.T) {
 		p    Point
 		want []telemetry.Centroid
 	}{
-		"bounds that are the values": {Point{Kind: Histogram, Counts: []uint64{2, 1, 0}, Bounds: []float64{3, 9}, Sum: 15,
-			HasSum: true, Min: 3, HasMin: true, Max: 9, HasMax: true}, []telemetry.Centroid{{Value: 3, Count: 2}, {Value: 9, Count: 1}}},
-		"no min, no max, no sum": {Point{Kind: Histogram, Counts: []uint64{2, 2, 2}, Bounds: []float64{10, 20}},
+		"bounds that are the values": {Point{Counts: []uint64{2, 1, 0}, Bounds: []float64{3, 9}, Sum: 15,
+			HasSum: true, Min: 3, HasMin: true, Max: 9, HasMax: true},
+			[]telemetry.Centroid{{Value: 3, Count: 2}, {Value: 9, Count: 1}}},
+		"no min, no max, no sum": {Point{Counts: []uint64{2, 2, 2}, Bounds: []float64{10, 20}},
 			[]telemetry.Centroid{{Value: 5, Count: 2}, {Value: 15, Count: 2}, {Value: 20, Count: 2}}},
-		"one bucket":        {Point{Kind: Histogram, Counts: []uint64{4}, Count: 4, Min: 1, HasMin: true, Max: 3, HasMax: true, Sum: 5, HasSum: true}, []telemetry.Centroid{{Value: 1.25, Count: 4}}},
-		"no buckets":        {Point{Kind: Histogram, Count: 4, Sum: 8, HasSum: true}, []telemetry.Centroid{{Value: 2, Count: 4}}},
-		"nothing":           {Point{Kind: Histogram, HasSum: true}, nil},
-		"an impossible sum": {Point{Kind: Histogram, Counts: []uint64{1, 0}, Bounds: []float64{4}, Sum: -8, HasSum: true}, []telemetry.Centroid{{Value: 0, Count: 1}}},
+		"one bucket": {Point{Counts: []uint64{4}, Count: 4, Min: 1, HasMin: true, Max: 3, HasMax: true, Sum: 5, HasSum: true},
+			[]telemetry.Centroid{{Value: 1.25, Count: 4}}},
+		"no buckets": {Point{Count: 4, Sum: 8, HasSum: true}, []telemetry.Centroid{{Value: 2, Count: 4}}},
+		"nothing":    {Point{HasSum: true}, nil},
+		"an impossible sum": {Point{Counts: []uint64{1, 0}, Bounds: []float64{4}, Sum: -8, HasSum: true},
+			[]telemetry.Centroid{{Value: 0, Count: 1}}},
 	} {
+		tt.p.Kind = Histogram
 		if diff := cmp.Diff(tt.want, tt.p.Centroids(nil, 10)); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}

@@ -29,11 +29,11 @@ type Link struct{ Trace, ID []byte }
 // one after the other.
 func (r *Reader) Spans(body []byte, visit func(*Span)) error {
 	r.err = nil
-	for data := range messages(body, 1, &r.err) {
-		r.span.Resource = Attributes{message: last(data, 1), field: 1}
-		for scope := range messages(data, 2, &r.err) {
-			for span := range messages(scope, 2, &r.err) {
-				if r.readSpan(span); r.err == nil {
+	for request := (cursor{rest: body}); request.child(1, &r.err); {
+		r.span.Resource = Attributes{message: last(request.data, 1), field: 1}
+		for scopes := (cursor{rest: request.data}); scopes.child(2, &r.err); {
+			for spans := (cursor{rest: scopes.data}); spans.child(2, &r.err); {
+				if r.readSpan(spans.data); r.err == nil {
 					visit(&r.span)
 				}
 			}
@@ -49,7 +49,7 @@ func (r *Reader) readSpan(message []byte) {
 	s := &r.span
 	*s = Span{Resource: s.Resource, Attributes: Attributes{message: message, field: 9},
 		Events: s.Events[:0], Links: s.Links[:0]}
-	for fc := range fields(message, &r.err) {
+	for fc := (cursor{rest: message}); fc.next(&r.err); {
 		data, _ := fc.MessageData()
 		switch fc.FieldNum {
 		case 1:
@@ -77,7 +77,7 @@ func (r *Reader) readSpan(message []byte) {
 }
 
 func (r *Reader) status(message []byte) {
-	for fc := range fields(message, &r.err) {
+	for fc := (cursor{rest: message}); fc.next(&r.err); {
 		switch fc.FieldNum {
 		case 2:
 			r.span.StatusMessage, _ = fc.MessageData()
@@ -89,7 +89,7 @@ func (r *Reader) status(message []byte) {
 
 func (r *Reader) event(message []byte) {
 	e := Event{Attributes: Attributes{message: message, field: 3}}
-	for fc := range fields(message, &r.err) {
+	for fc := (cursor{rest: message}); fc.next(&r.err); {
 		switch fc.FieldNum {
 		case 1:
 			e.Time, _ = fc.Fixed64()
