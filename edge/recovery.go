@@ -68,6 +68,9 @@ func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 			"records", left.Records, "error", err)
 		return nil
 	}
+	if len(b.Body) == 0 && b.Records == 0 { // the format has no place for any of them
+		return nil
+	}
 	if err := e.spool.Put(l.hash, b); err != nil {
 		slog.Warn("records of an earlier process go to memory", "destination", l.name, "records", b.Records, "error", err)
 		l.takeBack(b)
@@ -97,6 +100,9 @@ func (l *lane) rebuild(left *buffer.Leftover, now time.Time) (*destination.Batch
 	var err error
 	b.Encoding = l.encoding
 	b.Body, err = l.sealer.Seal(left.Chunk, l.encoder, l.encoding)
+	b.Records = left.Chunk.Records
+	l.count.recovered += sum(left.Chunk.Dropped)
+	l.leftOut(left.Chunk)
 	return b, err
 }
 
