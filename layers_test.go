@@ -36,6 +36,8 @@ var layers = []row{
 	// A walk that reads numbers, and the formats that are made of a whole batch of exports.
 	{prefix: "wire/otlpread", project: []string{"telemetry"}, modules: []string{easyproto},
 		tests: []string{otel, protobuf}},
+	{prefix: "wire/wavefront", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{"intake/wavefront", otel, protobuf}},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},

@@ -82,7 +82,7 @@ func (v Value) appendJSON(dst []byte, depth int) []byte {
 	switch fc.FieldNum {
 	case 1:
 		s, _ := fc.MessageData()
-		return appendQuoted(dst, s)
+		return AppendQuoted(dst, s)
 	case 2:
 		b, _ := fc.Bool()
 		return strconv.AppendBool(dst, b)
@@ -92,7 +92,7 @@ func (v Value) appendJSON(dst []byte, depth int) []byte {
 	case 4:
 		f, _ := fc.Double()
 		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return appendQuoted(dst, strconv.AppendFloat(nil, f, 'g', -1, 64))
+			return AppendQuoted(dst, strconv.AppendFloat(nil, f, 'g', -1, 64))
 		}
 		return strconv.AppendFloat(dst, f, 'g', -1, 64)
 	case 5, 6:
@@ -128,7 +128,7 @@ func appendList(dst, list []byte, object bool, depth int) []byte {
 			dst = append(dst, ',')
 		}
 		if object {
-			dst = append(appendQuoted(dst, last(item, 1)), ':')
+			dst = append(AppendQuoted(dst, last(item, 1)), ':')
 			item = last(item, 2)
 		}
 		dst = Value{item}.appendJSON(dst, depth+1)
@@ -136,8 +136,8 @@ func appendList(dst, list []byte, object bool, depth int) []byte {
 	return append(dst, end)
 }
 
-// appendQuoted appends a JSON string of text that is UTF-8.
-func appendQuoted(dst, text []byte) []byte {
+// AppendQuoted appends a JSON string of text that is UTF-8.
+func AppendQuoted(dst, text []byte) []byte {
 	dst = append(dst, '"')
 	for _, c := range text {
 		switch {
