@@ -38,6 +38,8 @@ var layers = []row{
 		tests: []string{otel, protobuf}},
 	{prefix: "wire/wavefront", project: []string{"telemetry", "=wire", "wire/otlpread"},
 		tests: []string{"intake/wavefront", otel, protobuf}},
+	{prefix: "wire/prometheus", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{"destination", "test/servers", otel, protobuf}},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
@@ -65,6 +67,8 @@ var layers = []row{
 	{prefix: "destination/https", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/otlp", project: []string{"=destination"}, modules: []string{easyproto, jx},
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
+	{prefix: "destination/prometheus", project: []string{"=destination"},
+		tests: []string{"destination/conformance"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Its tests are the whole lane, from an agent to a collector.
 	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},
