@@ -69,6 +69,8 @@ var layers = []row{
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
 	{prefix: "destination/prometheus", project: []string{"=destination"},
 		tests: []string{"destination/conformance"}},
+	{prefix: "destination/wavefront", project: []string{"=destination"}, modules: []string{compress},
+		tests: []string{"destination/conformance", "intake/wavefront", "telemetry", "wire"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Its tests are the whole lane, from an agent to a collector.
 	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},

@@ -68,7 +68,11 @@ func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 			"records", left.Records, "error", err)
 		return nil
 	}
-	if len(b.Body) == 0 && b.Records == 0 { // the format has no place for any of them
+	if len(b.Body) == 0 { // nothing to say
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.count.recovered += b.Records
+		l.count.delivered += b.Records
 		return nil
 	}
 	if err := e.spool.Put(l.hash, b); err != nil {
