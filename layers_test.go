@@ -42,6 +42,7 @@ var layers = []row{
 		tests: []string{"destination", "test/servers", otel, protobuf}},
 	{prefix: "wire/statsd", project: []string{"telemetry", "=wire", "wire/otlpread"},
 		tests: []string{"destination", "intake/statsd", "test/servers", otel, protobuf}},
+	{prefix: "wire/emf", project: []string{"telemetry", "=wire", "wire/otlpread"}, tests: []string{otel, protobuf}},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},
 	{prefix: "intake", project: []string{"telemetry"}},
@@ -74,6 +75,7 @@ var layers = []row{
 	{prefix: "destination/wavefront", project: []string{"=destination"}, modules: []string{compress},
 		tests: []string{"destination/conformance", "intake/wavefront", "telemetry", "wire"}},
 	{prefix: "destination/statsd", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
+	{prefix: "destination/stdout", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Its tests are the whole lane, from an agent to a collector.
 	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},

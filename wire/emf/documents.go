@@ -1,0 +1,281 @@
+package emf
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+
+	"slipstream/telemetry"
+	"slipstream/wire/otlpread"
+)
+
+// AppendBody appends the documents of a batch of exports.
+func (e *Encoder) AppendBody(dst, records []byte, drop func(reason string, n int)) []byte {
+	var r otlpread.Reader
+	w := writer{options: &e.options, drop: drop, index: map[string]int{}}
+	if err := r.Metrics(records, w.point); err != nil {
+		drop("unreadable", 1)
+	}
+	for i := range w.groups {
+		dst = w.document(dst, &w.groups[i])
+	}
+	return dst
+}
+
+type writer struct {
+	options    *Options
+	drop       func(string, int)
+	groups     []group
+	index      map[string]int // of the open group, by moment and dimensions
+	dimensions []dimension
+	text, key  []byte
+	centroids  []telemetry.Centroid
+}
+
+// group is what one document will hold.
+type group struct {
+	ms      int64
+	names   []byte // of the dimensions, as a JSON array's inside
+	members []byte // the dimensions, as members of the root
+	metrics []metric
+	size    int
+}
+
+// metric is a name, as JSON, and its value, as JSON.
+type metric struct {
+	name, value []byte
+	unit        string
+}
+
+type dimension struct{ name, value []byte }
+
+func (w *writer) point(p *otlpread.Point) {
+	switch {
+	case len(p.Name) == 0:
+		w.drop("no_name", 1)
+		return
+	case p.Time == 0 || p.Time > math.MaxInt64:
+		w.drop("no_time", 1)
+		return
+	case p.Missing:
+		return
+	case p.Temporality == otlpread.Cumulative && (p.Kind != otlpread.Sum || p.Monotonic):
+		w.drop("cumulative_temporality", 1)
+		return
+	}
+	w.readDimensions(p)
+	switch p.Kind {
+	case otlpread.Gauge, otlpread.Sum:
+		w.number(p, "", p.Value)
+	case otlpread.Summary:
+		for _, q := range p.Quantiles {
+			w.number(p, ".p"+strconv.FormatFloat(100*q.Quantile, 'g', 6, 64), q.Value)
+		}
+	default:
+		w.distribution(p)
+	}
+}
+
+func (w *writer) number(p *otlpread.Point, suffix string, v float64) {
+	if !finite(v) {
+		w.drop("not_a_number", 1)
+		return
+	}
+	w.add(p, suffix, strconv.AppendFloat(nil, v, 'g', -1, 64))
+}
+
+// readDimensions gathers the dimensions of a point, which must have a value.
+func (w *writer) readDimensions(p *otlpread.Point) {
+	w.dimensions, w.text = w.dimensions[:0], w.text[:0]
+	for name, v := range p.Attributes.All() {
+		w.dimension(name, v)
+	}
+	for name, v := range p.Resource.All() {
+		if slices.Contains(w.options.Tags, string(name)) {
+			w.dimension(name, v)
+		}
+	}
+	slices.SortStableFunc(w.dimensions, func(a, b dimension) int { return bytes.Compare(a.name, b.name) })
+	w.dimensions = slices.CompactFunc(w.dimensions, func(a, b dimension) bool { return bytes.Equal(a.name, b.name) })
+	w.dimensions = w.dimensions[:min(len(w.dimensions), maxDimensions)]
+}
+
+func (w *writer) dimension(name []byte, v otlpread.Value) {
+	start := len(w.text)
+	w.text = v.AppendText(w.text)
+	value := cut(bytes.TrimSpace(w.text[start:len(w.text):len(w.text)]), maxName)
+	if name = cut(name, maxDimension); len(name) > 0 && len(value) > 0 && string(name) != "_aws" {
+		w.dimensions = append(w.dimensions, dimension{name, value})
+	}
+}
+
+// cut shortens text to so many bytes, at the end of a character.
+func cut(text []byte, limit int) []byte {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && text[limit]&0xc0 == 0x80 {
+		limit--
+	}
+	return text[:limit]
+}
+
+// distribution writes the values, as documents have room for them.
+func (w *writer) distribution(p *otlpread.Point) {
+	w.centroids = p.Centroids(w.centroids[:0], maxValues)
+	total := 0.0
+	for _, c := range w.centroids {
+		if !finite(c.Value) {
+			w.drop("not_a_number", 1)
+			return
+		}
+		total += c.Count
+	}
+	switch {
+	case total == 0:
+		return
+	case w.options.Counts:
+		w.add(p, "", appendCounts(nil, w.centroids, total))
+		return
+	}
+	if most := float64(maxValues * maxDocuments); total > most {
+		w.scale(most / total)
+	}
+	var value []byte
+	n := 0
+	for _, c := range w.centroids {
+		for range int(c.Count) {
+			separator := byte(',')
+			if n == 0 {
+				value, separator = nil, '['
+			}
+			value = strconv.AppendFloat(append(value, separator), c.Value, 'g', -1, 64)
+			if n++; n == maxValues {
+				w.add(p, "", append(value, ']'))
+				n = 0
+			}
+		}
+	}
+	if n > 0 {
+		w.add(p, "", append(value, ']'))
+	}
+}
+
+// scale makes the counts smaller by a factor, whole, and at least 1 in sum; what
+// is rounded off one is given to the next.
+func (w *writer) scale(factor float64) {
+	rest := 0.5
+	for i := range w.centroids {
+		exact := w.centroids[i].Count*factor + rest
+		w.centroids[i].Count = math.Floor(exact)
+		rest = exact - w.centroids[i].Count
+	}
+}
+
+// appendCounts writes a distribution as OpenTelemetry's exporter does.
+func appendCounts(dst []byte, centroids []telemetry.Centroid, total float64) []byte {
+	list := func(name string, of func(telemetry.Centroid) float64) {
+		dst = append(append(dst, name...), '[')
+		for i, c := range centroids {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = strconv.AppendFloat(dst, of(c), 'g', -1, 64)
+		}
+		dst = append(dst, ']')
+	}
+	list(`{"Values":`, func(c telemetry.Centroid) float64 { return c.Value })
+	list(`,"Counts":`, func(c telemetry.Centroid) float64 { return c.Count })
+	sum := 0.0
+	for _, c := range centroids {
+		sum += c.Value * c.Count
+	}
+	for _, member := range [...]struct {
+		name  string
+		value float64
+	}{{`,"Max":`, centroids[len(centroids)-1].Value}, {`,"Min":`, centroids[0].Value}, {`,"Count":`, total}, {`,"Sum":`, sum}} {
+		dst = strconv.AppendFloat(append(dst, member.name...), member.value, 'g', -1, 64)
+	}
+	return append(dst, '}')
+}
+
+// add puts a value into the open document of its moment and dimensions: a new
+// one where that is full, or has the metric already.
+func (w *writer) add(p *otlpread.Point, suffix string, value []byte) {
+	ms := int64(p.Time / 1e6)
+	if p.Start > 0 && p.Start < p.Time && p.Temporality == otlpread.Delta {
+		ms = int64((p.Time - 1) / 1e6) // a minute's sum is in that minute
+	}
+	plain := string(cut(p.Name, maxName-len(suffix)-maxDimensions)) + suffix
+	for w.isMember(plain) { // both would be members of the root
+		plain += "_"
+	}
+	name := otlpread.AppendQuoted(nil, []byte(plain))
+	w.key = strconv.AppendInt(w.key[:0], ms, 10)
+	for _, d := range w.dimensions {
+		w.key = append(append(append(append(w.key, 0), d.name...), 0), d.value...)
+	}
+	i, open := w.index[string(w.key)]
+	if open {
+		g := &w.groups[i]
+		has := slices.ContainsFunc(g.metrics, func(m metric) bool { return bytes.Equal(m.name, name) })
+		open = !has && len(g.metrics) < maxMetrics && g.size+len(value)+3*len(name) < maxBytes
+	}
+	if !open {
+		i = len(w.groups)
+		w.groups = append(w.groups, w.newGroup(ms))
+		w.index[string(w.key)] = i
+	}
+	g := &w.groups[i]
+	g.metrics = append(g.metrics, metric{name: name, value: value, unit: unitOf(p.Unit)})
+	g.size += len(value) + 2*len(name) + 80
+}
+
+// isMember tells whether the root has a member of that name.
+func (w *writer) isMember(name string) bool {
+	_, found := slices.BinarySearchFunc(w.dimensions, name,
+		func(d dimension, name string) int { return cmp.Compare(string(d.name), name) })
+	return found || name == "_aws"
+}
+
+func (w *writer) newGroup(ms int64) group {
+	g := group{ms: ms}
+	for i, d := range w.dimensions {
+		if i > 0 {
+			g.names = append(g.names, ',')
+		}
+		g.names = otlpread.AppendQuoted(g.names, d.name)
+		g.members = append(otlpread.AppendQuoted(append(g.members, ','), d.name), ':')
+		g.members = otlpread.AppendQuoted(g.members, d.value)
+	}
+	g.size = len(g.names) + len(g.members) + 2*len(w.options.Namespace) + 200
+	return g
+}
+
+// document writes one line.
+func (w *writer) document(dst []byte, g *group) []byte {
+	dst = strconv.AppendInt(append(dst, `{"_aws":{"Timestamp":`...), g.ms, 10)
+	dst = append(dst, `,"CloudWatchMetrics":[{"Namespace":`...)
+	dst = otlpread.AppendQuoted(dst, []byte(w.options.Namespace))
+	dst = append(append(append(dst, `,"Dimensions":[[`...), g.names...), `]],"Metrics":[`...)
+	for i, m := range g.metrics {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(append(dst, `{"Name":`...), m.name...)
+		if m.unit != "" {
+			dst = append(append(append(dst, `,"Unit":"`...), m.unit...), '"')
+		}
+		if w.options.HighResolution {
+			dst = append(dst, `,"StorageResolution":1`...)
+		}
+		dst = append(dst, '}')
+	}
+	dst = append(append(dst, `]}]}`...), g.members...)
+	for _, m := range g.metrics {
+		dst = append(append(append(append(dst, ','), m.name...), ':'), m.value...)
+	}
+	return append(dst, "}\n"...)
+}
