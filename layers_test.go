@@ -122,6 +122,7 @@ var layers = []row{
 	{prefix: "test/endtoend/sender", project: []string{"handoff"}, modules: []string{lambdaGo}},
 	{prefix: "test/endtoend/writer", modules: []string{lambdaGo}},
 	{prefix: "test/sdk/instrumented", modules: []string{lambdaGo, otel}},
+	{prefix: "test/servers/metrics", project: []string{"=test/servers"}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},

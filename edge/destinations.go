@@ -72,8 +72,8 @@ var options = []option{
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
 	{"fallback", "all", "", "A destination of the same format that takes at SHUTDOWN what this one does not: a URL, " +
 		"percent-encoded."},
-	{"format", "formats of lines", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as they " +
-		"came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, `platform.start`, " +
+	{"format", "formats of lines", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as " +
+		"they came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, `platform.start`, " +
 		"`platform.runtimeDone` and `platform.report` only: other events do not go to that destination. For `statsd`: " +
 		"`dogstatsd`, the default there, `statsd` with tags, or `etsy` without."},
 	{"layout", "s3, file", "`native`", "Names: `native` by time, or `sample` as AWS's adaptive batching sample."},

@@ -50,7 +50,8 @@ func choice(q url.Values, name string, words ...string) (string, error) {
 		return text, nil
 	}
 	last := len(words) - 1
-	return "", fmt.Errorf("option %s=%q: unknown (use %s or %s)", name, text, strings.Join(words[:last], ", "), words[last])
+	return "", fmt.Errorf("option %s=%q: unknown (use %s or %s)", name, text, strings.Join(words[:last], ", "),
+		words[last])
 }
 
 // ownCompression refuses the option where the protocol decides.
@@ -61,7 +62,8 @@ func ownCompression(q url.Values, scheme string) error {
 	return nil
 }
 
-func openWavefront(u *url.URL, _ *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error) {
+func openWavefront(u *url.URL, _ *Config, res *telemetry.Resource,
+	lane *laneConfig) (destination.Destination, error) {
 	if err := ownCompression(u.Query(), u.Scheme); err != nil {
 		return nil, err
 	}

@@ -91,7 +91,8 @@ func TestMetricDestinations(t *testing.T) {
 	}
 	packet := make([]byte, 9999)
 	n, _, err := socket.ReadFrom(packet)
-	if got := string(packet[:n]); err != nil || !strings.HasPrefix(got, "g:1.5|g|#") || !strings.Contains(got, "\nc:3|c|#") {
+	if got := string(packet[:n]); err != nil || !strings.HasPrefix(got, "g:1.5|g|#") ||
+		!strings.Contains(got, "\nc:3|c|#") {
 		t.Errorf("statsd got %q, %v", got, err)
 	}
 	var documents string

@@ -108,7 +108,8 @@ func TestParse(t *testing.T) {
 		"prometheus+http://h?%zz=secret":     "malformed",
 		"prometheus+http://h?header.a=%0Ase": "control characters",
 	} {
-		if _, err := Parse(raw); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+		_, err := Parse(raw)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q in it", raw, err, want)
 		}
 	}

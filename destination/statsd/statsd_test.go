@@ -145,7 +145,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v, %v", raw, c, err)
 		}
 	}
-	for _, raw := range []string{"statsd://", "statsd://h/x", "udp://h", "statsd+unix://h/x", "statsd://h?a=b", "statsd://h:x"} {
+	for _, raw := range []string{"statsd://", "statsd://h/x", "udp://h", "statsd+unix://h/x", "statsd://h?a=b",
+		"statsd://h:x"} {
 		if _, err := Parse(raw); err == nil {
 			t.Errorf("%s is taken", raw)
 		}

@@ -112,7 +112,8 @@ func (d *direct) post(ctx context.Context, b *destination.Batch, p part) error {
 	if message := destination.Excerpt(string(resp.Body), d.secrets...); message != "" && !page {
 		text += ": " + message
 	}
-	e := &destination.Error{Op: "report " + p.format, Target: d.config.target(), Status: resp.Status, Err: errors.New(text)}
+	e := &destination.Error{Op: "report " + p.format, Target: d.config.target(), Status: resp.Status,
+		Err: errors.New(text)}
 	e.RetryAfter = resp.RetryAfter(time.Now())
 	e.Permanent, e.Hint = verdict(resp.Status)
 	return e

@@ -287,7 +287,7 @@ func TestParse(t *testing.T) {
 	for raw, want := range map[string][2]string{
 		"wavefront+tcp://proxy":                            {"tcp://proxy:2878", "tcp://proxy:30001"},
 		"wavefront+tcp://proxy:2000/?trace_port=30000":     {"tcp://proxy:2000", "tcp://proxy:30000"},
-		"wavefront+https://t.wavefront.com":                {"https://t.wavefront.com/report", "https://t.wavefront.com/report"},
+		"wavefront+https://t.example":                      {"https://t.example/report", "https://t.example/report"},
 		"wavefront+http://proxy:2878/x?token=a&header.b=c": {"http://proxy:2878/x", "http://proxy:2878/x"},
 	} {
 		for i, signal := range []string{"metrics", "traces"} {

@@ -1,7 +1,8 @@
 // Package servers runs the real servers that tests deliver to: versitygw for
-// S3, the OpenTelemetry Collector's receiver for OTLP, Prometheus, Etsy's StatsD, and moto for
-// Firehose. Use it in any test that must not trust a hand-written stand-in. It needs Go and the
-// module proxy only, moto python3 and PyPI, StatsD Node and npm; the first use on a machine builds the
+// S3, the OpenTelemetry Collector's receiver for OTLP, and moto for
+// Firehose; Prometheus and StatsD are in metrics. Use it in any test that must not
+// trust a hand-written stand-in. It needs Go and the
+// module proxy only, moto python3 and PyPI; the first use on a machine builds the
 // server, one to three minutes.
 //
 // The same by hand, from the top of the tree:

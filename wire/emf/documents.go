@@ -192,10 +192,11 @@ func appendCounts(dst []byte, centroids []telemetry.Centroid, total float64) []b
 	for _, c := range centroids {
 		sum += c.Value * c.Count
 	}
+	least, most := centroids[0].Value, centroids[len(centroids)-1].Value
 	for _, member := range [...]struct {
 		name  string
 		value float64
-	}{{`,"Max":`, centroids[len(centroids)-1].Value}, {`,"Min":`, centroids[0].Value}, {`,"Count":`, total}, {`,"Sum":`, sum}} {
+	}{{`,"Max":`, most}, {`,"Min":`, least}, {`,"Count":`, total}, {`,"Sum":`, sum}} {
 		dst = strconv.AppendFloat(append(dst, member.name...), member.value, 'g', -1, 64)
 	}
 	return append(dst, '}')

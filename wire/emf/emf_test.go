@@ -48,8 +48,8 @@ func gauge(name, unit string, points ...*metricspb.NumberDataPoint) *metricspb.M
 }
 
 func sum(name string, temporality int32, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Unit: "{call}", Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{DataPoints: points,
-		AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: true}}}
+	return &metricspb.Metric{Name: name, Unit: "{call}", Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{
+		DataPoints: points, AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: true}}}
 }
 
 // values is a histogram whose bounds are its values.
@@ -76,13 +76,14 @@ var shop = Options{Namespace: "Shop", Tags: []string{"faas.name"}}
 func TestDocuments(t *testing.T) {
 	ended := number(7, "a", "b")
 	ended.StartTimeUnixNano = at*1e6 - 60e9
-	got, dropped := encode(shop, export(t, sum("calls", 1, number(2, "a", "b"), ended), gauge("memory", "By", number(64, "a", "b")),
+	got, dropped := encode(shop, export(t, sum("calls", 1, number(2, "a", "b"), ended),
+		gauge("memory", "By", number(64, "a", "b")),
 		values("wait", 1, map[float64]uint64{1.5: 2, 4: 1}), sum("total", 2, number(1)), gauge("nan", "", number(math.NaN())),
 		gauge("", "", number(1)), gauge("a", "", number(5, "a", "b"), number(6, "a", "b")),
 		gauge("t", "", &metricspb.NumberDataPoint{})))
 	const (
-		head = `{"_aws":{"Timestamp":1790000040000,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["a","faas.name"]],` +
-			`"Metrics":[`
+		head = `{"_aws":{"Timestamp":1790000040000,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["a",` +
+			`"faas.name"]],"Metrics":[`
 		want = head + `{"Name":"calls","Unit":"Count"},{"Name":"memory","Unit":"Bytes"},{"Name":"a_"}]}]},"a":"b",` +
 			`"faas.name":"shop","calls":2,"memory":64,"a_":5}` + "\n" +
 			`{"_aws":{"Timestamp":1790000039999,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["a","faas.name"]],` +
@@ -139,7 +140,8 @@ func TestDistributions(t *testing.T) {
 	o.Counts, o.HighResolution = true, true
 	got, _ := encode(o, export(t, values("wait", 1, map[float64]uint64{1: 900, 2: 100})))
 	if want := `"Unit":"Milliseconds","StorageResolution":1}]}]},"faas.name":"shop",` +
-		`"wait":{"Values":[1,2],"Counts":[900,100],"Max":2,"Min":1,"Count":1000,"Sum":1100}}` + "\n"; !strings.HasSuffix(got, want) {
+		`"wait":{"Values":[1,2],"Counts":[900,100],"Max":2,"Min":1,"Count":1000,"Sum":1100}}` +
+		"\n"; !strings.HasSuffix(got, want) {
 		t.Error(got)
 	}
 }

@@ -107,7 +107,8 @@ func TestMetricsOfEveryShape(t *testing.T) {
 }
 
 func TestSpans(t *testing.T) {
-	span := &tracepb.Span{TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567"), ParentSpanId: []byte("76543210"),
+	span := &tracepb.Span{TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567"),
+		ParentSpanId: []byte("76543210"),
 
 		Name: "GET /", Kind: 2, StartTimeUnixNano: 5, EndTimeUnixNano: 9, Attributes: []*commonpb.KeyValue{text("a", "b")},
 		Events: []*tracepb.Span_Event{{TimeUnixNano: 6, Name: "retry",
@@ -173,7 +174,7 @@ func TestCentroidsKeepTheMean(t *testing.T) {
 	const seed = 7
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 2000 {
+	for range 500 {
 		p := Point{HasSum: true, Kind: Exponential, Scale: int32(random.IntN(12) - 3)}
 		least, most := math.Inf(1), math.Inf(-1)
 		for range random.IntN(300) + 1 {

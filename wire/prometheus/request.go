@@ -103,8 +103,9 @@ func (w *request) label(key []byte, v otlpread.Value) {
 	w.text = appendLabelName(w.text, key, w.options.UTF8)
 	middle := len(w.text)
 	w.text = v.AppendText(w.text)
-	if name, value := w.text[start:middle:middle], w.text[middle:len(w.text):len(w.text)]; len(name) > 0 && len(value) > 0 {
-		w.labels = append(w.labels, label{name, value})
+	l := label{w.text[start:middle:middle], w.text[middle:len(w.text):len(w.text)]}
+	if len(l.name) > 0 && len(l.value) > 0 {
+		w.labels = append(w.labels, l)
 	}
 }
 

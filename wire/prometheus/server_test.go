@@ -18,7 +18,7 @@ import (
 
 	"slipstream/destination"
 	"slipstream/destination/prometheus"
-	"slipstream/test/servers"
+	"slipstream/test/servers/metrics"
 )
 
 func text(pairs ...string) (list []*commonpb.KeyValue) {
@@ -100,7 +100,7 @@ func encode(o Options, records []byte) ([]byte, map[string]int) {
 }
 
 // write sends exports to a Prometheus as a lane does.
-func write(t *testing.T, s *servers.Prometheus, o Options, records []byte) map[string]int {
+func write(t *testing.T, s *metrics.Prometheus, o Options, records []byte) map[string]int {
 	t.Helper()
 	body, dropped := encode(o, records)
 	config, err := prometheus.Parse("prometheus+" + s.Endpoint)
@@ -119,7 +119,7 @@ func write(t *testing.T, s *servers.Prometheus, o Options, records []byte) map[s
 }
 
 // value is what a query gives, which must be one series without a name.
-func value(t *testing.T, s *servers.Prometheus, query string, at time.Time) float64 {
+func value(t *testing.T, s *metrics.Prometheus, query string, at time.Time) float64 {
 	t.Helper()
 	got := s.Query(t, query, at)
 	if len(got) != 1 {
@@ -134,7 +134,7 @@ func value(t *testing.T, s *servers.Prometheus, query string, at time.Time) floa
 }
 
 func TestARealPrometheusHasWhatWasExported(t *testing.T) {
-	s := servers.StartPrometheus(t)
+	s := metrics.StartPrometheus(t)
 	at := time.Now().Truncate(time.Second).Add(-10 * time.Minute)
 	var values []float64
 	for i := range 1000 {
@@ -148,7 +148,8 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 		sum("in.flight", "1", 2, false, number(at, -2)),
 		sum("delta", "", 1, true, number(at, 1)), gauge("", "", number(at, 1)),
 		gauge("no.time", "", &metricspb.NumberDataPoint{}),
-		histogram("faas.invoke_duration", exponential(at, 3, values...), exponential(at.Add(time.Minute), 3, append(values, -4, 0)...)),
+		histogram("faas.invoke_duration", exponential(at, 3, values...),
+			exponential(at.Add(time.Minute), 3, append(values, -4, 0)...)),
 		histogram("finest", exponential(at, 12, values[500:]...)), histogram("coarse", exponential(at, -6, values...)),
 		&metricspb.Metric{Name: "old", Unit: "s", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
 			AggregationTemporality: 2, DataPoints: []*metricspb.HistogramDataPoint{{TimeUnixNano: uint64(at.UnixNano()),
@@ -162,7 +163,7 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 		t.Errorf("dropped %v", dropped)
 	}
 	got := s.Query(t, "faas_mem_usage_bytes", at)
-	want := []servers.Series{{Metric: map[string]string{"__name__": "faas_mem_usage_bytes", "job": "shop",
+	want := []metrics.Series{{Metric: map[string]string{"__name__": "faas_mem_usage_bytes", "job": "shop",
 		"instance": "env-1", "faas_version": "7", "faas_trigger": "http", "key_7up": "x"},
 		Value: [2]any{float64(at.Unix()), "64"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -201,9 +202,10 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 }
 
 func TestUTF8Names(t *testing.T) {
-	s := servers.StartPrometheus(t)
+	s := metrics.StartPrometheus(t)
 	at := time.Now().Truncate(time.Second).Add(-time.Minute)
-	write(t, s, Options{UTF8: true}, export(t, sum("faas.cold starts", "", 2, true, number(at, 3, "k.é", "v", "__name__", "x"))))
+	write(t, s, Options{UTF8: true}, export(t,
+		sum("faas.cold starts", "", 2, true, number(at, 3, "k.é", "v", "__name__", "x"))))
 	if v := value(t, s, `{"faas.cold starts_total", "k.é"="v"}`, at); v != 3 {
 		t.Errorf("%v", v)
 	}
@@ -211,7 +213,7 @@ func TestUTF8Names(t *testing.T) {
 
 // A series that ends says so.
 func TestStale(t *testing.T) {
-	s := servers.StartPrometheus(t)
+	s := metrics.StartPrometheus(t)
 	at := time.Now().Truncate(time.Second).Add(-2 * time.Minute)
 	gone := number(at.Add(10*time.Second), 0)
 	gone.Flags = 1
@@ -244,7 +246,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: no %s in %q", in, want, body)
 		}
 	}
-	for in, want := range map[string]string{"requests ": "requests_total", "io_total By": "io_bytes_total", "c 1": "c_total"} {
+	for in, want := range map[string]string{"requests ": "requests_total", "io_total By": "io_bytes_total",
+		"c 1": "c_total"} {
 		metric, unit, _ := strings.Cut(in, " ")
 		body, _ := encode(Options{}, export(t, sum(metric, unit, 2, true, number(time.Unix(1, 0), 1))))
 		if !strings.Contains(string(body), "\x22"+string(rune(len(want)))+want) {

@@ -16,7 +16,7 @@ import (
 
 	"slipstream/destination"
 	"slipstream/destination/statsd"
-	"slipstream/test/servers"
+	"slipstream/test/servers/metrics"
 )
 
 func text(pairs ...string) (list []*commonpb.KeyValue) {
@@ -67,7 +67,8 @@ func everything() []*metricspb.Metric {
 		sum("level", 2, false, number(-5)), sum("change", 1, false, number(3), number(-4)), gauge("g", number(-1.5)),
 		histogram("d", 1), histogram("c", 2), gauge("nan", number(math.NaN())), gauge("", number(1)),
 		{Name: "q", Data: &metricspb.Metric_Summary{Summary: &metricspb.Summary{DataPoints: []*metricspb.SummaryDataPoint{{
-			QuantileValues: []*metricspb.SummaryDataPoint_ValueAtQuantile{{Quantile: .5, Value: 2}, {Quantile: 1, Value: 3}}}}}}},
+			QuantileValues: []*metricspb.SummaryDataPoint_ValueAtQuantile{{Quantile: .5, Value: 2},
+				{Quantile: 1, Value: 3}}}}}}},
 		gauge(strings.Repeat("n", 2000), number(1)),
 	}
 }
@@ -137,7 +138,7 @@ q.quantile.1:3|g
 
 // The first of all StatsD servers has what was exported.
 func TestARealServerHasWhatWasExported(t *testing.T) {
-	s := servers.StartStatsD(t)
+	s := metrics.StartStatsD(t)
 	lines, _ := encode(t, Etsy, export(t, everything()...))
 	config, err := statsd.Parse("statsd://" + s.Address)
 	if err != nil {
@@ -154,7 +155,8 @@ func TestARealServerHasWhatWasExported(t *testing.T) {
 		}
 	}
 	gauges, counters, timers := s.State(t, "gauges"), s.State(t, "counters"), s.State(t, "timers")
-	if diff := cmp.Diff(map[string]any{"level": -5.0, "change": -1.0, "g": -1.5, "q.quantile.0_5": 2.0, "q.quantile.1": 3.0},
+	if diff := cmp.Diff(map[string]any{"level": -5.0, "change": -1.0, "g": -1.5, "q.quantile.0_5": 2.0,
+		"q.quantile.1": 3.0},
 		withoutOwn(gauges)); diff != "" {
 		t.Error(diff)
 	}

@@ -228,7 +228,8 @@ func TestWithinLimits(t *testing.T) {
 		counts[i] = uint64(i) + 1
 	}
 	long := strings.Repeat("n", 5000)
-	lines, dropped := encode(Options{Source: strings.Repeat("é", 2000)}, request(t, nil, gauge(long, point), sum(long, 1, point),
+	lines, dropped := encode(Options{Source: strings.Repeat("é", 2000)}, request(t, nil,
+		gauge(long, point), sum(long, 1, point),
 		&metricspb.Metric{Name: long, Data: &metricspb.Metric_ExponentialHistogram{
 			ExponentialHistogram: &metricspb.ExponentialHistogram{AggregationTemporality: 1,
 				DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: at * 1e9, Count: 500500, Scale: 6,

@@ -1,4 +1,4 @@
-package servers
+package metrics
 
 import (
 	"bufio"
@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"slipstream/test/servers"
 )
 
 // StatsD is Etsy's server, the first of them. It never flushes: what it has is
@@ -20,7 +22,6 @@ import (
 type StatsD struct {
 	Address string // 127.0.0.1:port, UDP
 	admin   string
-	process *process
 }
 
 // StartStatsD runs a server until the test ends. The first use on a machine
@@ -30,27 +31,26 @@ func StartStatsD(t testing.TB) *StatsD {
 	program := statsdServer(t)
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Fatalf("servers: statsd needs Node (make packages): %v", err)
+		t.Fatalf("metrics: statsd needs Node (make packages): %v", err)
 	}
-	s := &StatsD{Address: freeAddress(t), admin: freeAddress(t)}
+	s := &StatsD{Address: servers.Tool{}.Address(t), admin: servers.Tool{}.Address(t)}
 	config, err := json.Marshal(map[string]any{
 		"address": "127.0.0.1", "port": portOf(s.Address), "mgmt_address": "127.0.0.1", "mgmt_port": portOf(s.admin),
 		"flushInterval": 3_600_000, "backends": []string{},
 	})
 	if err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "config.js") // JSON is JavaScript
 	if err := os.WriteFile(file, config, 0o600); err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
-	s.process = &process{path: node, args: []string{program, file}}
-	s.process.start(t)
-	for deadline := time.Now().Add(readyWithin); ; time.Sleep(10 * time.Millisecond) {
+	output := servers.Tool{}.Run(t, node, "", program, file)
+	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := s.ask("health"); err == nil {
 			return s
 		} else if time.Now().After(deadline) {
-			t.Fatalf("servers: statsd does not answer: %v\n%s", err, s.process.output.String())
+			t.Fatalf("metrics: statsd does not answer: %v\n%s", err, output())
 		}
 	}
 }
@@ -60,13 +60,13 @@ func (s *StatsD) State(t testing.TB, kind string) map[string]any {
 	t.Helper()
 	text, err := s.ask(kind)
 	if err != nil {
-		t.Fatalf("servers: ask statsd for %s: %v", kind, err)
+		t.Fatalf("metrics: ask statsd for %s: %v", kind, err)
 	}
 	// It prints JavaScript's objects: names in single quotes, or in none.
 	text = bareName.ReplaceAllString(strings.ReplaceAll(text, "'", `"`), `$1"$2":`)
 	state := map[string]any{}
 	if err := json.Unmarshal([]byte(text), &state); err != nil {
-		t.Fatalf("servers: statsd says %s: %v", text, err)
+		t.Fatalf("metrics: statsd says %s: %v", text, err)
 	}
 	return state
 }
@@ -80,7 +80,7 @@ func (s *StatsD) ask(command string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(readyWithin)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
 		return "", err
 	}
 	if _, err := conn.Write([]byte(command + "\n")); err != nil {
@@ -103,23 +103,23 @@ func portOf(address string) json.Number {
 // statsdServer installs the server below .cache and gives its program's path.
 func statsdServer(t testing.TB) string {
 	t.Helper()
-	root := treeRoot(t)
+	root := servers.Tool{}.Root(t)
 	source, folder := filepath.Join(root, "tools", "statsd"), filepath.Join(root, ".cache", "statsd")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(root, ".cache", ".statsd.lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
 	defer lock.Close()
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatalf("servers: lock %s: %v", lock.Name(), err)
+		t.Fatalf("metrics: lock %s: %v", lock.Name(), err)
 	}
 	program := filepath.Join(folder, "node_modules", "statsd", "stats.js")
 	want, err := os.ReadFile(filepath.Join(source, "package-lock.json"))
 	if err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
 	installed := filepath.Join(folder, "installed.json") // written last: what is there is whole
 	if have, err := os.ReadFile(installed); err == nil && string(have) == string(want) {
@@ -131,16 +131,16 @@ func statsdServer(t testing.TB) string {
 			err = os.WriteFile(filepath.Join(folder, name), text, 0o644)
 		}
 		if err != nil {
-			t.Fatalf("servers: %v", err)
+			t.Fatalf("metrics: %v", err)
 		}
 	}
 	cmd := exec.Command("npm", "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund")
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("servers: install statsd, which needs npm (make packages): %v\n%s", err, out)
+		t.Fatalf("metrics: install statsd, which needs npm (make packages): %v\n%s", err, out)
 	}
 	if err := os.WriteFile(installed, want, 0o644); err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
 	return program
 }

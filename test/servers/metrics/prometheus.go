@@ -1,4 +1,7 @@
-package servers
+// Package metrics runs the real servers that metrics are delivered to:
+// Prometheus and Etsy's StatsD. Use it in tests, as package servers. The first
+// use on a machine builds Prometheus, some minutes, and installs StatsD with npm.
+package metrics
 
 import (
 	"encoding/json"
@@ -8,34 +11,36 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"slipstream/test/servers"
 )
+
+// within is generous: test machines are small and busy.
+const within = 60 * time.Second
 
 // Prometheus is a server with its remote write receiver on and nothing to scrape.
 type Prometheus struct {
 	Endpoint string // http://127.0.0.1:port
-	process  *process
 	client   http.Client
 }
 
 // StartPrometheus runs a Prometheus until the test ends.
 func StartPrometheus(t testing.TB) *Prometheus {
 	t.Helper()
-	address, dir := freeAddress(t), t.TempDir()
+	tool := servers.Tool{Module: "prometheus", Package: "github.com/prometheus/prometheus/cmd/prometheus",
+		Flags: []string{"-tags", "remove_all_sd"}}
+	address, dir := tool.Address(t), t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(config, []byte("storage: {tsdb: {out_of_order_time_window: 1h}}\n"), 0o600); err != nil {
-		t.Fatalf("servers: %v", err)
+		t.Fatalf("metrics: %v", err)
 	}
 	s := &Prometheus{Endpoint: "http://" + address}
-	s.client = http.Client{Timeout: readyWithin, Transport: &http.Transport{DisableKeepAlives: true}}
-	s.process = &process{
-		path: build(t, "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "-tags", "remove_all_sd"),
-		args: []string{"--config.file", config, "--storage.tsdb.path", folder(t, filepath.Join(dir, "data")),
-			"--web.listen-address", address, "--web.enable-remote-write-receiver", "--log.level=error"},
-		ready: s.Endpoint + "/-/ready",
-	}
-	s.process.start(t)
-	for deadline := time.Now().Add(readyWithin); ; time.Sleep(10 * time.Millisecond) { // it answers 503 at first
-		resp, err := s.client.Get(s.process.ready)
+	s.client = http.Client{Timeout: within, Transport: &http.Transport{DisableKeepAlives: true}}
+	ready := s.Endpoint + "/-/ready"
+	output := tool.Run(t, tool.Build(t), ready, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
+		"--web.listen-address", address, "--web.enable-remote-write-receiver", "--log.level=error")
+	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) { // it answers 503 at first
+		resp, err := s.client.Get(ready)
 		if err == nil {
 			resp.Body.Close()
 		}
@@ -43,7 +48,7 @@ func StartPrometheus(t testing.TB) *Prometheus {
 		case err == nil && resp.StatusCode == http.StatusOK:
 			return s
 		case time.Now().After(deadline):
-			t.Fatalf("servers: Prometheus is not ready: %v\n%s", err, s.process.output.String())
+			t.Fatalf("metrics: Prometheus is not ready: %v\n%s", err, output())
 		}
 	}
 }
@@ -74,7 +79,7 @@ func (s *Prometheus) ask(t testing.TB, path string, form url.Values) []Series {
 	t.Helper()
 	resp, err := s.client.PostForm(s.Endpoint+path, form)
 	if err != nil {
-		t.Fatalf("servers: query Prometheus: %v", err)
+		t.Fatalf("metrics: query Prometheus: %v", err)
 	}
 	defer resp.Body.Close()
 	var answer struct {
@@ -82,7 +87,7 @@ func (s *Prometheus) ask(t testing.TB, path string, form url.Values) []Series {
 		Data          struct{ Result []Series }
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		t.Fatalf("servers: query %q: status %d: %s %v", form.Get("query"), resp.StatusCode, answer.Error, err)
+		t.Fatalf("metrics: query %q: status %d: %s %v", form.Get("query"), resp.StatusCode, answer.Error, err)
 	}
 	return answer.Data.Result
 }
