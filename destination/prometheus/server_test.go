@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,8 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"slipstream/destination"
-	"slipstream/destination/prometheus"
 	"slipstream/test/servers/metrics"
+	format "slipstream/wire/prometheus"
 )
 
 func text(pairs ...string) (list []*commonpb.KeyValue) {
@@ -94,24 +93,24 @@ func histogram(name string, points ...*metricspb.ExponentialHistogramDataPoint) 
 }
 
 // encode gives the request and what was dropped.
-func encode(o Options, records []byte) ([]byte, map[string]int) {
+func encode(o format.Options, records []byte) ([]byte, map[string]int) {
 	dropped := map[string]int{}
-	return New(o).AppendBody(nil, records, func(reason string, n int) { dropped[reason] += n }), dropped
+	return format.New(o).AppendBody(nil, records, func(reason string, n int) { dropped[reason] += n }), dropped
 }
 
 // write sends exports to a Prometheus as a lane does.
-func write(t *testing.T, s *metrics.Prometheus, o Options, records []byte) map[string]int {
+func write(t *testing.T, s *metrics.Prometheus, o format.Options, records []byte) map[string]int {
 	t.Helper()
 	body, dropped := encode(o, records)
-	config, err := prometheus.Parse("prometheus+" + s.Endpoint)
+	config, err := Parse("prometheus+" + s.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := prometheus.New(config)
+	c := New(config)
 	defer c.Close()
 	for range 2 { // a batch that is sent again does no harm
 		if err := c.Send(context.Background(), &destination.Batch{ID: "env-1", Body: s2.EncodeSnappy(nil, body),
-			Encoding: "snappy", ContentType: New(o).ContentType(), Records: 1}); err != nil {
+			Encoding: "snappy", ContentType: format.New(o).ContentType(), Records: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -141,7 +140,7 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 		values = append(values, float64(i+1)/1000)
 	}
 	half := 0.7
-	dropped := write(t, s, Options{Tags: []string{"faas.version"}}, export(t,
+	dropped := write(t, s, format.Options{Tags: []string{"faas.version"}}, export(t,
 		gauge("faas.mem_usage", "By", number(at, 64, "faas.trigger", "http", "7up", "x"), number(at.Add(time.Minute), 65,
 			"faas.trigger", "http", "7up", "x")),
 		sum("faas.invocations", "{invocation}", 2, true, number(at.Add(time.Minute), 8), number(at, 3), number(at, 3)),
@@ -204,7 +203,7 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 func TestUTF8Names(t *testing.T) {
 	s := metrics.StartPrometheus(t)
 	at := time.Now().Truncate(time.Second).Add(-time.Minute)
-	write(t, s, Options{UTF8: true}, export(t,
+	write(t, s, format.Options{UTF8: true}, export(t,
 		sum("faas.cold starts", "", 2, true, number(at, 3, "k.é", "v", "__name__", "x"))))
 	if v := value(t, s, `{"faas.cold starts_total", "k.é"="v"}`, at); v != 3 {
 		t.Errorf("%v", v)
@@ -217,76 +216,11 @@ func TestStale(t *testing.T) {
 	at := time.Now().Truncate(time.Second).Add(-2 * time.Minute)
 	gone := number(at.Add(10*time.Second), 0)
 	gone.Flags = 1
-	write(t, s, Options{}, export(t, gauge("g", "", number(at, 1), gone)))
+	write(t, s, format.Options{}, export(t, gauge("g", "", number(at, 1), gone)))
 	if got := s.Query(t, "g", at.Add(5*time.Second)); len(got) != 1 {
 		t.Errorf("before its end it is %v", got)
 	}
 	if got := s.Query(t, "g", at.Add(15*time.Second)); len(got) > 0 {
 		t.Errorf("after its end it is %v", got)
 	}
-}
-
-func TestNames(t *testing.T) {
-	for in, want := range map[string]string{
-		"faas.invoke_duration s":     "faas_invoke_duration_seconds",
-		"system.memory.usage By":     "system_memory_usage_bytes",
-		"memory.bytes By":            "memory_bytes",
-		"a..b {thing}":               "a_b",
-		"7up 1":                      "_7up_ratio",
-		"http.server.request.total ": "http_server_request_total",
-		"rate By/s":                  "rate_bytes_per_second",
-		"speed m/{x}":                "speed_meters",
-		"ü ":                         "_",
-		"usage %":                    "usage_percent",
-		"odd foo^2":                  "odd_foo_2",
-	} {
-		metric, unit, _ := strings.Cut(in, " ")
-		body, _ := encode(Options{}, export(t, gauge(metric, unit, number(time.Unix(1, 0), 1))))
-		if !strings.Contains(string(body), "\x22"+string(rune(len(want)))+want) { // field 4, its length, the text
-			t.Errorf("%s: no %s in %q", in, want, body)
-		}
-	}
-	for in, want := range map[string]string{"requests ": "requests_total", "io_total By": "io_bytes_total",
-		"c 1": "c_total"} {
-		metric, unit, _ := strings.Cut(in, " ")
-		body, _ := encode(Options{}, export(t, sum(metric, unit, 2, true, number(time.Unix(1, 0), 1))))
-		if !strings.Contains(string(body), "\x22"+string(rune(len(want)))+want) {
-			t.Errorf("%s: no %s in %q", in, want, body)
-		}
-	}
-}
-
-func TestNothingIsNoByte(t *testing.T) {
-	if body, _ := encode(Options{}, export(t, sum("d", "", 1, true, number(time.Unix(1, 0), 1)))); len(body) > 0 {
-		t.Errorf("%q", body)
-	}
-}
-
-func FuzzAppendBody(f *testing.F) {
-	f.Add(export(f, gauge("g", "By/s", number(time.Unix(1, 0), 1, "a", "b")),
-		histogram("h", exponential(time.Unix(1, 0), 9, 1, 2, -3, 0))))
-	f.Fuzz(func(t *testing.T, records []byte) {
-		one, _ := encode(Options{}, records)
-		two, _ := encode(Options{}, records)
-		if string(one) != string(two) {
-			t.Error("equal records give other bytes")
-		}
-		if len(one) > 0 && checkRequest(one) != nil {
-			t.Errorf("%v: %q", checkRequest(one), one)
-		}
-	})
-}
-
-func BenchmarkAppendBody(b *testing.B) {
-	points := make([]*metricspb.NumberDataPoint, 1000)
-	for i := range points {
-		points[i] = number(time.Unix(int64(i), 0), float64(i), "route", "/cart", "status", strconv.Itoa(i%10))
-	}
-	body := export(b, sum("requests", "", 2, true, points...))
-	e := New(Options{})
-	var dst []byte
-	for b.Loop() {
-		dst = e.AppendBody(dst[:0], body, func(string, int) {})
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/point")
 }
