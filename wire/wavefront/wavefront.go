@@ -38,6 +38,7 @@ package wavefront
 import (
 	"bytes"
 	"strconv"
+	"unicode"
 	"unicode/utf8"
 
 	"slipstream/telemetry"
@@ -125,7 +126,7 @@ func appendLegal[T string | ~[]byte](dst []byte, name T) []byte {
 // appendValue appends a value in quotes, at most limit bytes of it; nothing for
 // an empty one.
 func appendValue(dst, value []byte, limit int) []byte {
-	value = bytes.TrimFunc(value, func(r rune) bool { return r <= ' ' })
+	value = bytes.TrimFunc(value, blank)
 	if len(value) > limit {
 		for limit > 0 && !utf8.RuneStart(value[limit]) {
 			limit--
@@ -194,7 +195,15 @@ func (o *Options) source(scratch []byte, resource, own otlpread.Attributes) []by
 }
 
 func appendSource(dst, source []byte) []byte {
-	return appendValue(append(dst, " source="...), source, maxName)
+	dst = append(dst, " source="...)
+	mark := len(dst)
+	if dst = appendValue(dst, source, maxName); len(dst) == mark {
+		dst = append(dst, `"unknown"`...)
+	}
+	return dst
 }
+
+// blank tells whether a value of nothing but this is none.
+func blank(r rune) bool { return r <= ' ' || r == 0x7f || unicode.IsSpace(r) }
 
 func appendNumber(dst []byte, v float64) []byte { return strconv.AppendFloat(dst, v, 'f', -1, 64) }

@@ -296,6 +296,7 @@ func TestSpanLines(t *testing.T) {
 func FuzzLines(f *testing.F) {
 	f.Add("name", "key", "value", "source", 1.5, int64(at*1e9))
 	f.Add("∆\"", "5", "a\\", "\x04\x00", math.Inf(-1), int64(-1))
+	f.Add("0", " ", "A", "\x1c", -27.0, int64(at*1e9))
 	f.Add("~", "=", "\xff\n\r\"", "a b", 1e300, int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, name, key, value, source string, v float64, when int64) {
 		valid := func(s string) string { return strings.ToValidUTF8(s, "?") }
