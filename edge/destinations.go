@@ -73,9 +73,9 @@ var options = []option{
 	{"fallback", "all", "", "A destination of the same format that takes at SHUTDOWN what this one does not: a URL, " +
 		"percent-encoded."},
 	{"format", "formats of lines", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as " +
-		"they came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, `platform.start`, " +
-		"`platform.runtimeDone` and `platform.report` only: other events do not go to that destination. For `statsd`: " +
-		"`dogstatsd`, the default there, `statsd` with tags, or `etsy` without."},
+		"they came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, " +
+		"`platform.start`, `platform.runtimeDone` and `platform.report` only: other events do not go to that " +
+		"destination. For `statsd`: `dogstatsd`, the default there, `statsd` with tags, or `etsy` without."},
 	{"layout", "s3, file", "`native`", "Names: `native` by time, or `sample` as AWS's adaptive batching sample."},
 	{"region", "s3, firehose", "AWS_REGION", "The bucket's or stream's region."},
 	{"endpoint", "s3, firehose", "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE", "Another server."},

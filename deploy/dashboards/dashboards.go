@@ -72,7 +72,8 @@ func ofDuration(name string) (list []query) {
 // panels is the dashboard, from left to right and down.
 var panels = []panel{
 	{"Invocations", "stat", "short", 4, "In the range above.", []query{{increase("invocations"), ""}}},
-	{"Errors", "stat", "short", 4, "Of the function and its runtime, timeouts among them.", []query{{increase("errors"), ""}}},
+	{"Errors", "stat", "short", 4, "Of the function and its runtime, timeouts among them.",
+		[]query{{increase("errors"), ""}}},
 	{"Error rate", "stat", "percentunit", 4, "Errors of all invocations.",
 		[]query{{increase("errors") + " / " + increase("invocations"), ""}}},
 	{"Execution time", "stat", "s", 4, "The durations of all invocations together.",

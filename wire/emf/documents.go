@@ -2,7 +2,6 @@ package emf
 
 import (
 	"bytes"
-	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -31,22 +30,19 @@ type writer struct {
 	index      map[string]int // of the open group, by moment and dimensions
 	dimensions []dimension
 	text, key  []byte
+	name       []byte // of the metric at hand
+	definition []byte // how that begins
+	value      []byte // the same, as JSON
 	centroids  []telemetry.Centroid
 }
 
-// group is what one document will hold.
+// group is one document that is being written: its parts as JSON.
 type group struct {
 	ms      int64
-	names   []byte // of the dimensions, as a JSON array's inside
-	members []byte // the dimensions, as members of the root
-	metrics []metric
-	size    int
-}
-
-// metric is a name, as JSON, and its value, as JSON.
-type metric struct {
-	name, value []byte
-	unit        string
+	names   []byte // the dimensions' names
+	metrics []byte // their definitions
+	count   int    // of them
+	members []byte // of the root: dimensions, then metrics
 }
 
 type dimension struct{ name, value []byte }
@@ -83,7 +79,8 @@ func (w *writer) number(p *otlpread.Point, suffix string, v float64) {
 		w.drop("not_a_number", 1)
 		return
 	}
-	w.add(p, suffix, strconv.AppendFloat(nil, v, 'g', -1, 64))
+	w.value = strconv.AppendFloat(w.value[:0], v, 'g', -1, 64)
+	w.add(p, suffix)
 }
 
 // readDimensions gathers the dimensions of a point, which must have a value.
@@ -137,29 +134,30 @@ func (w *writer) distribution(p *otlpread.Point) {
 	case total == 0:
 		return
 	case w.options.Counts:
-		w.add(p, "", appendCounts(nil, w.centroids, total))
+		w.value = appendCounts(w.value[:0], w.centroids, total)
+		w.add(p, "")
 		return
 	}
 	if most := float64(maxValues * maxDocuments); total > most {
 		w.scale(most / total)
 	}
-	var value []byte
 	n := 0
 	for _, c := range w.centroids {
 		for range int(c.Count) {
 			separator := byte(',')
 			if n == 0 {
-				value, separator = nil, '['
+				w.value, separator = w.value[:0], '['
 			}
-			value = strconv.AppendFloat(append(value, separator), c.Value, 'g', -1, 64)
+			w.value = strconv.AppendFloat(append(w.value, separator), c.Value, 'g', -1, 64)
 			if n++; n == maxValues {
-				w.add(p, "", append(value, ']'))
-				n = 0
+				w.value, n = append(w.value, ']'), 0
+				w.add(p, "")
 			}
 		}
 	}
 	if n > 0 {
-		w.add(p, "", append(value, ']'))
+		w.value = append(w.value, ']')
+		w.add(p, "")
 	}
 }
 
@@ -202,43 +200,63 @@ func appendCounts(dst []byte, centroids []telemetry.Centroid, total float64) []b
 	return append(dst, '}')
 }
 
-// add puts a value into the open document of its moment and dimensions: a new
-// one where that is full, or has the metric already.
-func (w *writer) add(p *otlpread.Point, suffix string, value []byte) {
+// add puts the value at hand into the open document of its moment and
+// dimensions: a new one where that is full, or has the metric already.
+func (w *writer) add(p *otlpread.Point, suffix string) {
 	ms := int64(p.Time / 1e6)
 	if p.Start > 0 && p.Start < p.Time && p.Temporality == otlpread.Delta {
 		ms = int64((p.Time - 1) / 1e6) // a minute's sum is in that minute
 	}
-	plain := string(cut(p.Name, maxName-len(suffix)-maxDimensions)) + suffix
-	for w.isMember(plain) { // both would be members of the root
-		plain += "_"
+	w.name = append(append(w.name[:0], cut(p.Name, maxName-len(suffix)-maxDimensions)...), suffix...)
+	for w.isMember(w.name) { // both would be members of the root
+		w.name = append(w.name, '_')
 	}
-	name := otlpread.AppendQuoted(nil, []byte(plain))
 	w.key = strconv.AppendInt(w.key[:0], ms, 10)
 	for _, d := range w.dimensions {
 		w.key = append(append(append(append(w.key, 0), d.name...), 0), d.value...)
 	}
+	w.definition = otlpread.AppendQuoted(append(w.definition[:0], nameMember...), w.name)
 	i, open := w.index[string(w.key)]
 	if open {
-		g := &w.groups[i]
-		has := slices.ContainsFunc(g.metrics, func(m metric) bool { return bytes.Equal(m.name, name) })
-		open = !has && len(g.metrics) < maxMetrics && g.size+len(value)+3*len(name) < maxBytes
+		open = w.groups[i].takes(w.definition, len(w.value))
 	}
 	if !open {
 		i = len(w.groups)
 		w.groups = append(w.groups, w.newGroup(ms))
 		w.index[string(w.key)] = i
 	}
-	g := &w.groups[i]
-	g.metrics = append(g.metrics, metric{name: name, value: value, unit: unitOf(p.Unit)})
-	g.size += len(value) + 2*len(name) + 80
+	w.groups[i].add(w.definition, w.value, unitOf(p.Unit), w.options.HighResolution)
+}
+
+// nameMember is how the definition of a metric begins; its name follows.
+const nameMember = `{"Name":`
+
+// takes tells whether the document has room for a metric that it does not have.
+func (g *group) takes(definition []byte, value int) bool {
+	return g.count < maxMetrics && len(g.metrics)+len(g.members)+value+2*len(definition) < maxBytes &&
+		!bytes.Contains(g.metrics, definition)
+}
+
+func (g *group) add(definition, value []byte, unit string, highResolution bool) {
+	if g.count++; g.count > 1 {
+		g.metrics = append(g.metrics, ',')
+	}
+	g.metrics = append(g.metrics, definition...)
+	if unit != "" {
+		g.metrics = append(append(append(g.metrics, `,"Unit":"`...), unit...), '"')
+	}
+	if highResolution {
+		g.metrics = append(g.metrics, `,"StorageResolution":1`...)
+	}
+	g.metrics = append(g.metrics, '}')
+	g.members = append(append(append(append(g.members, ','), definition[len(nameMember):]...), ':'), value...)
 }
 
 // isMember tells whether the root has a member of that name.
-func (w *writer) isMember(name string) bool {
+func (w *writer) isMember(name []byte) bool {
 	_, found := slices.BinarySearchFunc(w.dimensions, name,
-		func(d dimension, name string) int { return cmp.Compare(string(d.name), name) })
-	return found || name == "_aws"
+		func(d dimension, name []byte) int { return bytes.Compare(d.name, name) })
+	return found || string(name) == "_aws"
 }
 
 func (w *writer) newGroup(ms int64) group {
@@ -251,7 +269,6 @@ func (w *writer) newGroup(ms int64) group {
 		g.members = append(otlpread.AppendQuoted(append(g.members, ','), d.name), ':')
 		g.members = otlpread.AppendQuoted(g.members, d.value)
 	}
-	g.size = len(g.names) + len(g.members) + 2*len(w.options.Namespace) + 200
 	return g
 }
 
@@ -261,22 +278,6 @@ func (w *writer) document(dst []byte, g *group) []byte {
 	dst = append(dst, `,"CloudWatchMetrics":[{"Namespace":`...)
 	dst = otlpread.AppendQuoted(dst, []byte(w.options.Namespace))
 	dst = append(append(append(dst, `,"Dimensions":[[`...), g.names...), `]],"Metrics":[`...)
-	for i, m := range g.metrics {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(append(dst, `{"Name":`...), m.name...)
-		if m.unit != "" {
-			dst = append(append(append(dst, `,"Unit":"`...), m.unit...), '"')
-		}
-		if w.options.HighResolution {
-			dst = append(dst, `,"StorageResolution":1`...)
-		}
-		dst = append(dst, '}')
-	}
-	dst = append(append(dst, `]}]}`...), g.members...)
-	for _, m := range g.metrics {
-		dst = append(append(append(append(dst, ','), m.name...), ':'), m.value...)
-	}
+	dst = append(append(append(dst, g.metrics...), `]}]}`...), g.members...)
 	return append(dst, "}\n"...)
 }

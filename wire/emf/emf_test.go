@@ -234,12 +234,16 @@ func FuzzDocuments(f *testing.F) {
 }
 
 func BenchmarkAppendBody(b *testing.B) {
-	points := make([]*metricspb.NumberDataPoint, 1000)
-	for i := range points {
-		points[i] = number(float64(i), "route", "/cart", "status", "200")
-		points[i].TimeUnixNano += uint64(i) * 1e9
+	var metrics []*metricspb.Metric
+	for i := range 100 { // of ten minutes
+		points := make([]*metricspb.NumberDataPoint, 10)
+		for n := range points {
+			points[n] = number(float64(i), "route", "/cart", "status", "200")
+			points[n].TimeUnixNano += uint64(n) * 60e9
+		}
+		metrics = append(metrics, sum(fmt.Sprintf("requests.%d", i), 1, points...))
 	}
-	body := export(b, sum("requests", 1, points...))
+	body := export(b, metrics...)
 	e := New(shop)
 	var dst []byte
 	for b.Loop() {

@@ -118,7 +118,7 @@ func (w *request) job(resource otlpread.Attributes) {
 		w.text = v.AppendText(w.text)
 	}
 	if value := w.text[start:len(w.text):len(w.text)]; len(value) > 0 {
-		w.labels = append(w.labels, label{[]byte("job"), value})
+		w.labels = append(w.labels, label{jobName, value})
 	}
 }
 
@@ -127,7 +127,7 @@ func (w *request) instance(resource otlpread.Attributes) {
 		if v, ok := resource.Get(key); ok {
 			start := len(w.text)
 			w.text = v.AppendText(w.text)
-			w.labels = append(w.labels, label{[]byte("instance"), w.text[start:len(w.text):len(w.text)]})
+			w.labels = append(w.labels, label{instanceName, w.text[start:len(w.text):len(w.text)]})
 			return
 		}
 	}
@@ -190,7 +190,7 @@ func (w *request) addHistogram(h []byte) {
 func (w *request) find(kind uint64, suffix string) int {
 	start := len(w.text)
 	w.text = append(w.appendName(w.text, w.p, kind), suffix...)
-	w.sorted = append(append(w.sorted[:0], label{name, w.text[start:len(w.text):len(w.text)]}), w.labels...)
+	w.sorted = append(append(w.sorted[:0], label{metricName, w.text[start:len(w.text):len(w.text)]}), w.labels...)
 	if w.extra.name != nil {
 		w.sorted = slices.DeleteFunc(w.sorted, func(l label) bool { return bytes.Equal(l.name, w.extra.name) })
 		w.sorted = append(w.sorted, w.extra)
@@ -221,7 +221,8 @@ func (w *request) find(kind uint64, suffix string) int {
 	}
 }
 
-var name = []byte("__name__")
+// The labels that are not attributes.
+var metricName, jobName, instanceName = []byte("__name__"), []byte("job"), []byte("instance")
 
 // appendTo appends the request; nothing if it has no series.
 func (w *request) appendTo(dst []byte) []byte {

@@ -144,6 +144,23 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
+// What is allocated are the body's own lists, nothing for a point.
+func TestNoAllocationForEachPoint(t *testing.T) {
+	points := make([]*metricspb.NumberDataPoint, 1000)
+	for i := range points {
+		points[i] = number(float64(i), "route", "/cart")
+	}
+	body := export(t, sum("requests", 1, true, points...))
+	e, err := New(Options{Dialect: DogStatsD})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dst []byte
+	if n := testing.AllocsPerRun(10, func() { dst = e.AppendBody(dst[:0], body, func(string, int) {}) }); n > 200 {
+		t.Errorf("%v allocations for 1,000 points", n)
+	}
+}
+
 func BenchmarkAppendBody(b *testing.B) {
 	points := make([]*metricspb.NumberDataPoint, 1000)
 	for i := range points {
