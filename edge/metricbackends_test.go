@@ -12,13 +12,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/s2"
 
 	"slipstream/edge/buffer"
+	"slipstream/edge/flush"
 	"slipstream/telemetry"
 	"slipstream/wire"
+	"slipstream/wire/prometheus"
 )
 
 // backends is one server that stands for all of them that speak HTTP.
@@ -174,5 +177,47 @@ func TestOpenMetricDestinations(t *testing.T) {
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q in it", raw, err, want)
 		}
+	}
+}
+
+// What a killed process had for a format of whole batches is delivered by the
+// next one, but for what the format has no place for, which is counted.
+func TestNextProcessDeliversMetrics(t *testing.T) {
+	body, err := wire.ExportFromJSON(nil, telemetry.Metrics, []byte(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+		{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"1790000000000000000","asDouble":1.5}]}},
+		{"name":"c","sum":{"aggregationTemporality":1,"isMonotonic":true,
+			"dataPoints":[{"timeUnixNano":"1790000000000000000","asInt":"3"}]}}]}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		records            []byte
+		delivered, dropped int
+	}{"some": {body, 1, 1}, "nothing": {nil, 2, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			format := func(_ *edge, l *lane) {
+				l.encoder, l.encoding, l.signal = prometheus.New(prometheus.Options{}), buffer.Snappy, telemetry.Metrics
+			}
+			e, l := onDisk(t, dir, testEnvironment, flush.Limits{}, 1<<20, &scripted{}, format)
+			l.appendExport(l.exports(telemetry.Metrics), &telemetry.Export{Signal: telemetry.Metrics, Records: 2,
+				Body: append([]byte("\x9a\x06\x00"), tt.records...)}, time.Now()) // an unknown field first
+			l.commit()
+			copied := copyTree(t, dir) // as a kill leaves it
+			l.stop()
+			<-l.drained
+			l.account(false)
+			e.leave()
+
+			to := &scripted{}
+			_, next := onDisk(t, copied, strings.Replace(testEnvironment, "3", "4", 1), flush.Limits{}, 1<<20, to, format)
+			c := next.end()
+			if c.recovered != 2 || c.delivered != tt.delivered || c.dropped["delta_temporality"] != tt.dropped {
+				t.Errorf("%s: %v", name, c)
+			}
+			if want := min(len(tt.records), 1); len(to.tries) != want {
+				t.Errorf("%s: tries %v", name, to.tries)
+			}
+		})
 	}
 }
