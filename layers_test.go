@@ -41,7 +41,7 @@ var layers = []row{
 	{prefix: "wire/prometheus", project: []string{"telemetry", "=wire", "wire/otlpread"},
 		tests: []string{otel, protobuf}},
 	{prefix: "wire/statsd", project: []string{"telemetry", "=wire", "wire/otlpread"},
-		tests: []string{otel, protobuf}},
+		tests: []string{"intake/statsd", otel, protobuf}},
 	{prefix: "wire/emf", project: []string{"telemetry", "=wire", "wire/otlpread"}, tests: []string{otel, protobuf}},
 	{prefix: "process", project: []string{"telemetry", "wire"}, modules: []string{jx}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}},

@@ -224,3 +224,26 @@ func TestStale(t *testing.T) {
 		t.Errorf("after its end it is %v", got)
 	}
 }
+
+// With this feature increase sees what was counted before the first sample.
+func TestStartTimes(t *testing.T) {
+	at := time.Now().Truncate(time.Second).Add(-5 * time.Minute)
+	for flag, want := range map[string]float64{"": 0, "--enable-feature=created-timestamp-zero-ingestion": 8} {
+		var flags []string
+		if flag != "" {
+			flags = append(flags, flag)
+		}
+		s := metrics.StartPrometheus(t, flags...)
+		write(t, s, format.Options{}, export(t, sum("calls", "", 2, true, number(at, 8)),
+			histogram("wait", exponential(at, 3, 1, 2, 3, 4, 5, 6, 7, 8))))
+		for _, query := range []string{"increase(calls_total[3m])", "histogram_count(increase(wait_seconds[3m]))"} {
+			if want == 0 {
+				if got := s.Query(t, query, at.Add(time.Minute)); len(got) > 0 {
+					t.Errorf("%s without the feature: %v", query, got)
+				}
+			} else if v := value(t, s, query, at.Add(time.Minute)); v < want {
+				t.Errorf("%s is %v", query, v)
+			}
+		}
+	}
+}

@@ -3,6 +3,8 @@ package statsd
 import (
 	"maps"
 	"math"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +13,11 @@ import (
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
 	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
 	"google.golang.org/protobuf/proto"
+
+	intake "slipstream/intake/statsd"
+	"slipstream/telemetry"
+	"slipstream/wire"
+	"slipstream/wire/otlpread"
 )
 
 func text(pairs ...string) (list []*commonpb.KeyValue) {
@@ -127,6 +134,47 @@ q.quantile.1:3|g
 	}
 	if _, err := New(Options{Dialect: "x"}); err == nil || !strings.Contains(err.Error(), `format="x"`) {
 		t.Error(err)
+	}
+}
+
+// The local listener takes every line of both dialects with tags, and reads the
+// numbers that were exported.
+func TestRoundTrip(t *testing.T) {
+	for _, dialect := range []Dialect{DogStatsD, StatsD} {
+		path := filepath.Join(t.TempDir(), "s")
+		socket, err := net.ListenPacket("unixgram", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums := map[string]float64{}
+		var r otlpread.Reader
+		server := intake.Serve(socket, intake.Config{Completion: wire.NewCompletion(&telemetry.Resource{}),
+			Drop: func(reason string, n int) { t.Errorf("%s: dropped %d: %s", dialect, n, reason) },
+			Take: func(x *telemetry.Export) error {
+				return r.Metrics(x.Body, func(p *otlpread.Point) {
+					tag, _ := p.Attributes.Get("faas.name")
+					sums[string(p.Name)+" "+string(tag.AppendText(nil))] += p.Value + p.Sum
+				})
+			}})
+		conn, err := net.Dial("unixgram", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, _ := encode(t, dialect, export(t, everything()...))
+		for line := range strings.Lines(lines) {
+			if _, err := conn.Write([]byte(line)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn.Close()
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]float64{"calls shop": 2, "level shop": -5, "change shop": -1, "g shop": -1.5, "d shop": 9,
+			"q shop": 5}
+		if diff := cmp.Diff(want, sums); diff != "" {
+			t.Errorf("%s: %s", dialect, diff)
+		}
 	}
 }
 

@@ -24,8 +24,8 @@ type Prometheus struct {
 	client   http.Client
 }
 
-// StartPrometheus runs a Prometheus until the test ends.
-func StartPrometheus(t testing.TB) *Prometheus {
+// StartPrometheus runs a Prometheus until the test ends, with more flags if given.
+func StartPrometheus(t testing.TB, flags ...string) *Prometheus {
 	t.Helper()
 	tool := servers.Tool{Module: "prometheus", Package: "github.com/prometheus/prometheus/cmd/prometheus",
 		Flags: []string{"-tags", "remove_all_sd"}}
@@ -37,8 +37,9 @@ func StartPrometheus(t testing.TB) *Prometheus {
 	s := &Prometheus{Endpoint: "http://" + address}
 	s.client = http.Client{Timeout: within, Transport: &http.Transport{DisableKeepAlives: true}}
 	ready := s.Endpoint + "/-/ready"
-	output := tool.Run(t, tool.Build(t), ready, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
-		"--web.listen-address", address, "--web.enable-remote-write-receiver", "--log.level=error")
+	output := tool.Run(t, tool.Build(t), ready, append([]string{"--config.file", config,
+		"--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address,
+		"--web.enable-remote-write-receiver", "--log.level=error"}, flags...)...)
 	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) { // it answers 503 at first
 		resp, err := s.client.Get(ready)
 		if err == nil {
