@@ -103,6 +103,10 @@ func TestDocuments(t *testing.T) {
 }
 
 func TestDistributions(t *testing.T) {
+	rising := map[float64]uint64{}
+	for i := range 100 {
+		rising[float64(i)] = uint64(i) + 1
+	}
 	for name, tt := range map[string]struct {
 		counts    map[float64]uint64
 		documents int
@@ -111,6 +115,7 @@ func TestDistributions(t *testing.T) {
 		"few":       {map[float64]uint64{1: 3}, 1, 3},
 		"a hundred": {map[float64]uint64{1: 99, 2: 1}, 1, 100},
 		"more":      {map[float64]uint64{1: 99, 2: 102}, 3, 201},
+		"rounded":   {rising, 10, 1000},
 		"too many":  {map[float64]uint64{1: 900_000, 2: 99_000, 50: 1000}, 10, 1000},
 	} {
 		body := export(t, values("wait", 1, tt.counts))

@@ -65,5 +65,39 @@ func checkSeries(s []byte, symbols []string) error {
 	if refs%2 != 0 || len(s) == n+m {
 		return fmt.Errorf("%d references, %d bytes of samples", refs, len(s)-n-m)
 	}
+	return checkTimes(s[n+m:])
+}
+
+// checkTimes wants the samples of a series, and its histograms, one after the other.
+func checkTimes(s []byte) error {
+	last := int64(-1 << 62)
+	for len(s) > 0 {
+		field, _, n := protowire.ConsumeTag(s)
+		data, m := protowire.ConsumeBytes(s[max(n, 0):])
+		if m < 0 {
+			return protowire.ParseError(m)
+		}
+		s = s[n+m:]
+		if field != 2 && field != 3 {
+			continue
+		}
+		at, where := int64(0), map[protowire.Number]protowire.Number{2: 2, 3: 15}[field]
+		for len(data) > 0 {
+			number, kind, n := protowire.ConsumeTag(data)
+			if number == where {
+				v, _ := protowire.ConsumeVarint(data[n:])
+				at = int64(v)
+			}
+			m := protowire.ConsumeFieldValue(number, kind, data[max(n, 0):])
+			if m < 0 {
+				return protowire.ParseError(m)
+			}
+			data = data[n+m:]
+		}
+		if at <= last {
+			return fmt.Errorf("time %d after %d", at, last)
+		}
+		last = at
+	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
 	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
 	"google.golang.org/protobuf/proto"
+
+	"slipstream/wire/otlpread"
 )
 
 func text(pairs ...string) (list []*commonpb.KeyValue) {
@@ -124,6 +126,36 @@ func TestNames(t *testing.T) {
 func TestNothingIsNoByte(t *testing.T) {
 	if body, _ := encode(Options{}, export(t, sum("d", "", 1, true, number(time.Unix(1, 0), 1)))); len(body) > 0 {
 		t.Errorf("%q", body)
+	}
+}
+
+func TestSamplesAreInOrder(t *testing.T) {
+	at := time.Unix(100, 0)
+	body, dropped := encode(Options{}, export(t, gauge("g", "", number(at.Add(time.Hour), 1), number(at, 2), number(at, 3)),
+		histogram("h", exponential(at.Add(time.Hour), 2, 1), exponential(at, 2, 1))))
+	if err := checkRequest(body); err != nil || dropped["superseded"] != 1 {
+		t.Errorf("%v, dropped %v", err, dropped)
+	}
+}
+
+// Buckets stand in spans; up to two empty ones are cheaper than another span.
+func TestSpans(t *testing.T) {
+	for _, tt := range []struct {
+		offset  int32
+		counts  []uint64
+		coarser int32
+		want    string
+	}{
+		{-1, []uint64{5, 3}, 0, "\x5a\x04\x08\x00\x10\x02" + "\x62\x02\x0a\x03"},              // from bucket 0 two: 5, -2
+		{0, []uint64{1, 0, 0, 1}, 0, "\x5a\x04\x08\x02\x10\x04" + "\x62\x04\x02\x01\x00\x02"}, // the gap is written
+		{0, []uint64{1, 0, 0, 0, 1}, 0, "\x5a\x04\x08\x02\x10\x01" + "\x5a\x04\x08\x06\x10\x01" + "\x62\x02\x02\x00"},
+		{-2, []uint64{1, 1, 1, 1}, 1, "\x5a\x04\x08\x00\x10\x02" + "\x62\x02\x04\x00"}, // two by two
+		{7, []uint64{0, 0}, 0, ""},
+	} {
+		b := otlpread.Buckets{Offset: tt.offset, Counts: tt.counts}
+		if got := new(request).appendBuckets(nil, 11, 12, b, tt.coarser); string(got) != tt.want {
+			t.Errorf("%+v: %q, not %q", tt, got, tt.want)
+		}
 	}
 }
 
