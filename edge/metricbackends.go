@@ -90,7 +90,10 @@ func openPrometheus(u *url.URL, _ *Config, res *telemetry.Resource, lane *laneCo
 	if err != nil {
 		return nil, err
 	}
-	lane.encoder = prometheus.New(prometheus.Options{Tags: identity(res), UTF8: names == "utf8"})
+	tags := slices.DeleteFunc(identity(res), func(key string) bool { // job and instance
+		return key == "service.name" || key == "faas.instance"
+	})
+	lane.encoder = prometheus.New(prometheus.Options{Tags: tags, UTF8: names == "utf8"})
 	lane.encoding, lane.cumulative = buffer.Snappy, true
 	lane.pushers = 1 // a newer batch that is there first makes the older one's samples too old
 	return prometheusto.New(config), nil

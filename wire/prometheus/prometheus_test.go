@@ -131,7 +131,8 @@ func TestNothingIsNoByte(t *testing.T) {
 
 func TestSamplesAreInOrder(t *testing.T) {
 	at := time.Unix(100, 0)
-	body, dropped := encode(Options{}, export(t, gauge("g", "", number(at.Add(time.Hour), 1), number(at, 2), number(at, 3)),
+	body, dropped := encode(Options{}, export(t,
+		gauge("g", "", number(at.Add(time.Hour), 1), number(at, 2), number(at, 3)),
 		histogram("h", exponential(at.Add(time.Hour), 2, 1), exponential(at, 2, 1))))
 	if err := checkRequest(body); err != nil || dropped["superseded"] != 1 {
 		t.Errorf("%v, dropped %v", err, dropped)
@@ -148,7 +149,8 @@ func TestSpans(t *testing.T) {
 	}{
 		{-1, []uint64{5, 3}, 0, "\x5a\x04\x08\x00\x10\x02" + "\x62\x02\x0a\x03"},              // from bucket 0 two: 5, -2
 		{0, []uint64{1, 0, 0, 1}, 0, "\x5a\x04\x08\x02\x10\x04" + "\x62\x04\x02\x01\x00\x02"}, // the gap is written
-		{0, []uint64{1, 0, 0, 0, 1}, 0, "\x5a\x04\x08\x02\x10\x01" + "\x5a\x04\x08\x06\x10\x01" + "\x62\x02\x02\x00"},
+		{0, []uint64{1, 0, 0, 0, 1}, 0,
+			"\x5a\x04\x08\x02\x10\x01" + "\x5a\x04\x08\x06\x10\x01" + "\x62\x02\x02\x00"},
 		{-2, []uint64{1, 1, 1, 1}, 1, "\x5a\x04\x08\x00\x10\x02" + "\x62\x02\x04\x00"}, // two by two
 		{7, []uint64{0, 0}, 0, ""},
 	} {
