@@ -48,6 +48,16 @@ var layers = []row{
 	{prefix: "process/pattern", project: []string{"process/jsonview"}},
 	{prefix: "process/logmetric", project: []string{"telemetry", "process/jsonview", "process/pattern"}},
 	{prefix: "process/platform", project: []string{"telemetry", "process/jsonview"}},
+	// A walk that reads numbers, and the formats that are made of a whole batch of exports.
+	{prefix: "wire/otlpread", project: []string{"telemetry"}, modules: []string{easyproto},
+		tests: []string{otel, protobuf}},
+	{prefix: "wire/wavefront", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{"intake/wavefront", otel, protobuf}},
+	{prefix: "wire/prometheus", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{otel, protobuf}},
+	{prefix: "wire/statsd", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{"intake/statsd", otel, protobuf}},
+	{prefix: "wire/emf", project: []string{"telemetry", "=wire", "wire/otlpread"}, tests: []string{otel, protobuf}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
@@ -76,6 +86,13 @@ var layers = []row{
 	{prefix: "destination/https", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/otlp", project: []string{"=destination"}, modules: []string{easyproto, jx},
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
+	{prefix: "destination/prometheus", project: []string{"=destination"},
+		tests: []string{"destination/conformance", "test/servers/metrics", "wire/prometheus", otel, protobuf}},
+	{prefix: "destination/wavefront", project: []string{"=destination"}, modules: []string{compress},
+		tests: []string{"destination/conformance", "intake/wavefront", "telemetry", "wire"}},
+	{prefix: "destination/statsd", project: []string{"=destination"},
+		tests: []string{"destination/conformance", "test/servers/metrics"}},
+	{prefix: "destination/stdout", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Its tests are the whole lane, from an agent to a collector.
 	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},
@@ -104,6 +121,9 @@ var layers = []row{
 	{prefix: "emulator/account", project: []string{"emulator"}},
 
 	{prefix: "deploy"},
+	// Its queries are tried with what the extension would send.
+	{prefix: "deploy/dashboards", tests: []string{"=destination", "destination/prometheus", "telemetry",
+		"test/servers/metrics", "wire"}},
 	{prefix: "demo", project: []string{"demo", "deploy", "emulator"}},
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
@@ -133,9 +153,10 @@ var layers = []row{
 	{prefix: "test/secrets"},
 	{prefix: "test/install"},
 	{prefix: "test/loggers", tests: []string{"process/parse", "telemetry", "test/install"}},
+	{prefix: "test/servers/metrics", project: []string{"=test/servers"}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
 	// What real libraries write is read by the step itself: there is no wire in between.
-	{prefix: "test/emf", project: []string{"test/servers"}, tests: []string{"process/logmetric", "telemetry"}},
+	{prefix: "test/emf", project: []string{"test/install"}, tests: []string{"process/logmetric", "telemetry"}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
 }

@@ -206,15 +206,17 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			errs = append(errs, fmt.Errorf("open destination %s: it is there twice; the second is left out", publicName(raw)))
 			continue
 		}
-		main, err := e.openLane(raw, "", res, sealer)
+		first, others := lanesOf(raw)
+		main, err := e.openLane(raw, first, res, sealer)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("open destination %s: %w", publicName(raw), err))
 			continue
 		}
+		main.first = true
 		if !e.config.collects() {
 			continue
 		}
-		for _, signal := range ownLanes(raw) {
+		for _, signal := range others {
 			l, err := e.openLane(raw, signal, res, sealer)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("open destination %s for %s: %w", publicName(raw), signal, err))
@@ -250,18 +252,18 @@ func (e *edge) addLane(l *lane) {
 	e.lanes = append(e.lanes, l)
 }
 
-// divide gives each destination the same share of the memory; of that, lanes of
-// single signals get an eighth each.
+// divide gives each destination the same share of the memory; of that, its
+// further lanes get an eighth each.
 func (e *edge) divide() {
 	whole := 0
 	for _, l := range e.lanes {
-		if l.signal == "" {
+		if l.first {
 			whole++
 		}
 	}
 	share, eighths := e.config.BufferBytes/max(whole, 1), 8
 	for _, l := range slices.Backward(e.lanes) { // a destination's own lane stands before those of its signals
-		if l.signal != "" {
+		if !l.first {
 			l.bufferBytes = share / 8
 			eighths--
 			continue

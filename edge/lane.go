@@ -21,6 +21,8 @@ import (
 type laneConfig struct {
 	name          string           // for messages: the URL without query and secrets
 	signal        telemetry.Signal // only exports of this one; empty for logs, and exports where the format has a place
+	first         bool             // of its destination's lanes
+	cumulative    bool             // the edge's own metrics go there as totals since the start, not as deltas
 	hash          uint64           // of the URL: what this lane is called in the arena and the spool
 	encoder       wire.Encoder
 	encoding      string   // compression

@@ -77,6 +77,13 @@ func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 			"records", left.Records, "error", err)
 		return nil
 	}
+	if len(b.Body) == 0 { // nothing to say
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.count.recovered += b.Records
+		l.count.delivered += b.Records
+		return nil
+	}
 	e.putBack(l, b)
 	return nil
 }
@@ -111,6 +118,9 @@ func (l *lane) rebuild(left *buffer.Leftover, now time.Time) (*destination.Batch
 	var err error
 	b.Encoding = l.encoding
 	b.Body, err = l.sealer.Seal(left.Chunk, l.encoder, l.encoding)
+	b.Records = left.Chunk.Records
+	l.count.recovered += sum(left.Chunk.Dropped)
+	l.leftOut(left.Chunk)
 	return b, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +20,7 @@ import (
 
 	"slipstream/process/logmetric"
 	"slipstream/telemetry"
-	"slipstream/test/servers"
+	"slipstream/test/install"
 )
 
 // want is what a library was asked for, in CloudWatch's words.
@@ -143,45 +142,14 @@ func compare(t *testing.T, lines [][]byte, asked []string) {
 	}
 }
 
-// do runs a command in a folder.
-func do(folder, program string, args ...string) error {
-	cmd := exec.Command(program, args...)
-	cmd.Dir = folder
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return errors.Join(err, errors.New(string(out)))
-	}
-	return nil
-}
-
 func TestPython(t *testing.T) {
-	list, err := filepath.Abs("python/requirements.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	venv := servers.Install(t, "emf-python", list, func(folder string) error {
-		if err := do(folder, "python3", "-m", "venv", folder); err != nil {
-			return err
-		}
-		return do(folder, filepath.Join(folder, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "-r",
-			list)
-	})
+	venv := install.Python(t, "emf", "python/requirements.txt")
 	lines, asked := produce(t, nil, filepath.Join(venv, "bin", "python"), "python/producer.py")
 	compare(t, lines, asked)
 }
 
 func TestNode(t *testing.T) {
-	modules := servers.Install(t, "emf-node", "node/package-lock.json", func(folder string) error {
-		for _, name := range []string{"package.json", "package-lock.json"} {
-			text, err := os.ReadFile(filepath.Join("node", name))
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
-				return err
-			}
-		}
-		return do(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	})
+	modules := install.Node(t, "emf", "node")
 	env := []string{"NODE_PATH=" + filepath.Join(modules, "node_modules"), "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand"}
 	lines, asked := produce(t, env, "node", "node/producer.js")
 	compare(t, lines, asked)
