@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"slipstream/destination"
@@ -52,7 +53,8 @@ func (e *edge) speak(now time.Time) {
 		return
 	}
 	for _, l := range e.lanes {
-		if !l.native || l.waiting || l.signal != "" {
+		records := len(l.types) == 0 || slices.ContainsFunc(logTypes, func(t string) bool { return slices.Contains(l.types, t) })
+		if !l.native || l.waiting || l.signal != "" || !records {
 			continue
 		}
 		body, err := json.Marshal(e.selfMetrics(l))
@@ -82,6 +84,7 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 		"slipstream.intake.dropped":          dropped,
 		"slipstream.policy.logs":             e.logs.Counts(),
 		"slipstream.policy.exports":          e.exports.policyCounts(),
+		"slipstream.metrics":                 e.meter.counts(),
 		"slipstream.records.received":        c.received,
 		"slipstream.records.recovered":       c.recovered,
 		"slipstream.records.delivered":       c.delivered,

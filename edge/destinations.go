@@ -283,6 +283,13 @@ func lanesOf(raw string) (first telemetry.Signal, others []telemetry.Signal) {
 	return schemes[i].signals[0], schemes[i].signals[1:]
 }
 
+// forMetrics tells of a lane that is there for metrics: its format or path is, or the
+// user has said so. Of others nobody knows whether whoever reads them expects any.
+func (c *laneConfig) forMetrics() bool {
+	return c.exports(telemetry.Metrics) != nil &&
+		(c.signal == telemetry.Metrics || slices.Contains(c.types, string(telemetry.Metrics)))
+}
+
 // exports gives the encoder of a lane that takes exports of the signal, nil for
 // one that does not.
 func (c *laneConfig) exports(signal telemetry.Signal) buffer.ExportEncoder {

@@ -53,12 +53,14 @@ type edge struct {
 	collector    collector
 	invocation   invocation
 	aggregate    *aggregate // nil: points go out as they come
+	takers       []*taker   // of points, one a listener
 
 	mu       sync.Mutex // guards what a request of the platform goes through
 	decoder  telemetryapi.Decoder
 	logs     *process.Logs
 	redactor *redact.Policy // nil: off
 	held     heldRecords
+	meter    *meter // nil: no metrics are made of what passes by
 	frozen   bool // in a snapshot: the environment has no identity of its own yet
 	pacer    flush.Pacer
 	ending   flush.Ending
@@ -93,6 +95,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	res := e.resource()
 	e.identify(res)
 	configErrors = append(configErrors, e.openLanes(res)...)
+	configErrors = append(configErrors, e.openMetrics(res)...)
 	configErrors = append(configErrors, e.openPolicy()...)
 	if err := e.complain(ctx, configErrors); err != nil {
 		return err
@@ -114,6 +117,9 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		lanes.Go(func() { l.run(running) })
 	}
 	lanes.Go(func() { e.keepPace(running) })
+	if e.aggregate != nil {
+		lanes.Go(func() { e.aggregate.run(running) })
+	}
 	lanes.Go(e.recover)
 	lanes.Go(stepBehind)
 	lanes.Go(func() { e.awaitHashKey(running) })
@@ -198,7 +204,7 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
 	e.pool = &buffer.Pool{}
 	if e.config.SpoolDir != "" {
-		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20+e.config.heldBytes())
+		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20+e.config.heldBytes()+e.config.journalBytes())
 	}
 	sealer := &buffer.Sealer{}
 	for i, raw := range e.config.Destinations {
@@ -213,10 +219,10 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			continue
 		}
 		main.first = true
-		if !e.config.collects() {
-			continue
-		}
 		for _, signal := range others {
+			if !e.config.collects() && (signal != telemetry.Metrics || !e.config.Metrics.made()) {
+				continue
+			}
 			l, err := e.openLane(raw, signal, res, sealer)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("open destination %s for %s: %w", publicName(raw), signal, err))
@@ -344,6 +350,7 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 		return false
 	}
 	e.now = e.clock.now()
+	e.meter.begin(e.now)
 	t := e.decoder.Decode(body, e.clock.stamp(e.now), e.record)
 	e.book(t)
 	e.commit()
@@ -375,6 +382,7 @@ func (e *edge) record(log *telemetry.Log) {
 		signal(e.changed)
 		slog.Error("the platform dropped records before we could take them", "records", n)
 	}
+	e.meter.event(log, e.now)
 	e.logs.Take(log, e.now)
 }
 
@@ -393,6 +401,7 @@ func (e *edge) restored(now time.Time) {
 	if e.aggregate != nil {
 		e.aggregate.renew(res)
 	}
+	e.meter.renew(res)
 }
 
 // makeRoom waits until every lane has room for another request, a bounded time.
@@ -452,6 +461,7 @@ func (e *edge) finish(end end) {
 	e.now = e.clock.now()
 	e.book(e.decoder.Flush(e.clock.stamp(e.now), e.record))
 	e.logs.Finish(e.now)
+	e.meter.finish(e.now)
 	e.speak(e.now)
 	e.commit()
 	sendUntil := e.ending.SendUntil()

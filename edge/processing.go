@@ -27,6 +27,12 @@ func (e *edge) openPolicy() []error {
 		Repeats: e.config.Policy.Repeats, Sample: e.config.sampling(), Held: &e.held,
 	}
 	exports := process.Policy{Limits: o.limits}
+	if e.meter != nil && e.meter.lines != nil {
+		logs.Metrics = e.meter.line
+	}
+	if e.meter != nil && e.meter.platform != nil {
+		logs.Read = e.meter.failure
+	}
 	if o.redactor != nil {
 		logs.Redactor, exports.Redactor = o.redactor, o.redactor
 		exports.Parts = parts(o.redactor)
@@ -35,7 +41,24 @@ func (e *edge) openPolicy() []error {
 		exports.Filter = &exportFilter{rules: o.exported, failed: &e.exports.failed}
 	}
 	e.logs, e.exports.policy, e.redactor = process.NewLogs(logs, e.emit), process.NewExports(exports), o.redactor
+	if e.meter != nil {
+		e.meter.policy = e.pointPolicy()
+	}
 	return errs
+}
+
+// pointPolicy makes a policy for points.
+func (e *edge) pointPolicy() *process.Points {
+	var p process.Policy
+	if e.redactor != nil {
+		p.Redactor = e.redactor
+	}
+	if e.config.Policy.Filter != "" {
+		if rules, _ := filter.New(e.config.Policy.Filter); rules != nil { // openPolicy has told what is wrong
+			p.Filter = &exportFilter{rules: rules, failed: new(bool)}
+		}
+	}
+	return process.NewPoints(p)
 }
 
 // parts gives Lumigo's policies for the parts of a captured call, where they are
@@ -64,7 +87,13 @@ func (e *edge) awaitHashKey(ctx context.Context) {
 	e.mu.Lock()
 	e.logs.Redact(policy)
 	e.redactor = policy
+	if e.meter != nil {
+		e.meter.policy.Redact(policy)
+	}
 	e.mu.Unlock()
+	for _, t := range e.takers {
+		t.redact(policy)
+	}
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
 	e.exports.policy.Redact(policy, parts(policy))
@@ -101,6 +130,7 @@ func (e *edge) commit() {
 		l.commit()
 	}
 	e.held.commit()
+	e.meter.commit(e.now)
 }
 
 // tick does what the policy has waited for, and tells when to look again.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -42,8 +43,6 @@ type aggregate struct {
 	resource func(environment string) *telemetry.Resource
 	// room tells whether the lanes have room for more.
 	room func() bool
-	// totals tells which lanes want running totals instead of deltas; nil for none.
-	totals func(*lane) bool
 
 	mu          sync.Mutex
 	rollup      *rollup.Rollup
@@ -53,12 +52,20 @@ type aggregate struct {
 	environment string
 	waiting     bool   // in a snapshot: nothing can survive, there is no name for it
 	sequence    uint64 // of the last journal
+	config      rollup.Config
 	open        map[*rollup.Bin]*generation
+	past        map[string]*past // of dead processes, by environment
 	replayed    map[reserved]string // environments of the batches that replay has made again
 	over        bool
 	wake        chan struct{} // there is something to wait for
 	body        []byte
 	step        func() // for tests: called where a kill must do no harm
+}
+
+// past is what a dead process's environment comes to: its running totals are not ours.
+type past struct {
+	rollup *rollup.Rollup
+	began  time.Time
 }
 
 // generation is an open bin's journal, and the names of what the bin will be.
@@ -73,11 +80,14 @@ type reserved struct{ lane, number uint64 }
 // newAggregate makes one for an edge whose lanes are open.
 func newAggregate(e *edge, res *telemetry.Resource, c rollup.Config) *aggregate {
 	c.Journal = true
+	for _, l := range e.lanes {
+		c.Cumulative = c.Cumulative || l.cumulative && l.exports(telemetry.Metrics) != nil
+	}
 	a := &aggregate{
 		lanes: e.lanes, pool: e.pool, clock: e.clock, staleness: e.config.MaxStaleness, rollup: rollup.New(c),
 		completion: wire.NewCompletion(res), environment: res.EnvironmentID, waiting: e.frozen,
-		open: map[*rollup.Bin]*generation{}, replayed: map[reserved]string{}, wake: make(chan struct{}, 1),
-		began: e.clock.stamp(e.clock.now()),
+		config: c, past: map[string]*past{}, open: map[*rollup.Bin]*generation{}, replayed: map[reserved]string{},
+		wake: make(chan struct{}, 1), began: e.clock.stamp(e.clock.now()),
 	}
 	a.room = func() bool { return e.hasRoom(telemetry.Metrics) }
 	a.resource = func(environment string) *telemetry.Resource {
@@ -101,6 +111,24 @@ func (a *aggregate) add(points []telemetry.Point) error {
 	}
 	a.commit(now)
 	return nil
+}
+
+// put takes one point, if it is not too late. It survives the process when save has
+// returned.
+func (a *aggregate) put(p *telemetry.Point, now time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		return telemetry.ErrOver
+	}
+	a.rollup.Add(p, now) // what is nowhere is counted
+	return nil
+}
+
+func (a *aggregate) save() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.commit(a.now())
 }
 
 // addExport takes what can be rolled up of an export of metrics, and appends the
@@ -203,7 +231,11 @@ func (a *aggregate) tick() (next time.Time) {
 // run ticks until ctx ends.
 func (a *aggregate) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		a.clock.wait(ctx, a.tick(), math.MaxInt64, a.wake)
+		at, most := a.tick(), time.Duration(math.MaxInt64)
+		if !at.IsZero() {
+			most = look // a freeze may have stopped the timer's clock
+		}
+		a.clock.wait(ctx, at, most, a.wake)
 	}
 }
 
@@ -220,12 +252,20 @@ func (a *aggregate) close() {
 	}
 }
 
+// dropped counts the points that are in no bin, by reason.
+func (a *aggregate) dropped() map[string]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.rollup.Counts().Dropped)
+}
+
 // renew gives it the identity of an environment that was restored from a
 // snapshot. The lanes must have it already; what came before goes out under it.
 func (a *aggregate) renew(res *telemetry.Resource) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.environment, a.waiting, a.completion = res.EnvironmentID, false, wire.NewCompletion(res)
+	a.began = a.now().Add(-time.Second) // not when the snapshot was made, but before what goes out now
 	a.emit(a.now(), true)
 }
 
@@ -240,7 +280,7 @@ func (a *aggregate) emit(now time.Time, all bool) {
 		made := map[*lane]*closed{}
 		for _, name := range g.names {
 			l := a.lane(name.lane) // begin has found it
-			x := a.export(b, l, a.completion, now)
+			x := a.export(b, l, a.completion, a.began, now)
 			made[l] = l.alone(name.number, &x, now)
 			a.stepped()
 		}
@@ -269,10 +309,10 @@ func (a *aggregate) lane(hash uint64) *lane {
 }
 
 // export is what a bin is in a lane. It is valid until the next call.
-func (a *aggregate) export(b *rollup.Bin, l *lane, c *wire.Completion, now time.Time) telemetry.Export {
+func (a *aggregate) export(b *rollup.Bin, l *lane, c *wire.Completion, began, now time.Time) telemetry.Export {
 	var x telemetry.Export
-	if a.totals != nil && a.totals(l) {
-		x = b.AppendCumulative(nil, a.began, now)
+	if l.cumulative {
+		x = b.AppendCumulative(nil, began, now)
 	} else {
 		x = b.AppendExport(nil)
 	}
@@ -332,10 +372,15 @@ func (a *aggregate) replay(left *buffer.Leftover, now time.Time) (batches []reco
 	}
 	var names []reserved
 	var sealer buffer.Sealer
+	before := a.past[left.Environment]
+	if before == nil {
+		before = &past{rollup: rollup.New(a.config), began: left.Opened}
+		a.past[left.Environment] = before
+	}
 	journal, err := sealer.Seal(left.Chunk, wire.OTLPExports{}, buffer.Plain)
 	var b *rollup.Bin
 	if err == nil {
-		b, err = a.rollup.Replay(journal, now, func(note []byte) {
+		b, err = before.rollup.Replay(journal, now, func(note []byte) {
 			for ; len(note) >= 16; note = note[16:] {
 				names = append(names, reserved{binary.LittleEndian.Uint64(note), binary.LittleEndian.Uint64(note[8:])})
 			}
@@ -357,7 +402,7 @@ func (a *aggregate) replay(left *buffer.Leftover, now time.Time) (batches []reco
 			continue
 		}
 		a.replayed[name] = left.Environment
-		x := a.export(b, l, completion, now)
+		x := a.export(b, l, completion, before.began, now)
 		batch, err := l.remake(left, name.number, &x, now)
 		if err != nil {
 			slog.Error("records dropped: they cannot be encoded", "destination", l.name, "records", x.Records, "error", err)
