@@ -61,7 +61,7 @@ type edge struct {
 	redactor *redact.Policy // nil: off
 	held     heldRecords
 	meter    *meter // nil: no metrics are made of what passes by
-	frozen   bool // in a snapshot: the environment has no identity of its own yet
+	frozen   bool   // in a snapshot: the environment has no identity of its own yet
 	pacer    flush.Pacer
 	ending   flush.Ending
 	noRoom   bool // a request waits for memory

@@ -28,11 +28,11 @@ type meter struct {
 	emit     func(*telemetry.Point)
 
 	completion *wire.Completion
-	points     *wire.Points // what was not rolled up, until commit; nil for none
-	now        time.Time    // the wall clock's, of the record in hand
-	dirty       bool         // something is to be committed
-	period     time.Time    // the minute whose defaults are still to come
-	read       time.Time    // when the host was read
+	points     *wire.Points   // what is not rolled up, until commit; nil for none yet
+	now        time.Time      // the wall clock's, of the record in hand
+	dirty      bool           // something is to be committed
+	period     time.Time      // the minute whose defaults are still to come
+	read       time.Time      // when the host was read
 	last       map[string]int // totals that were told, by name and tags
 	key        []byte
 	faults     map[logmetric.Reason]int
@@ -49,8 +49,7 @@ func (m *meter) put(p *telemetry.Point) {
 		return
 	}
 	m.dirty = true
-	if a := m.edge.aggregate; a != nil {
-		_ = a.put(&own, m.now) // nothing comes after its end
+	if a := m.edge.aggregate; a != nil && a.put(&own, m.now) == nil {
 		return
 	}
 	if m.points == nil {
@@ -117,7 +116,7 @@ func (m *meter) measure(now time.Time) {
 	}
 }
 
-// own counts what has become of records and points since the last time.
+// own counts what has become of records since the last time.
 func (m *meter) own() {
 	e := m.edge
 	for _, l := range e.lanes {
@@ -135,9 +134,6 @@ func (m *meter) own() {
 	_, unwanted, dropped := e.exports.counts()
 	m.since("slipstream.intake.unwanted", "{record}", unwanted)
 	m.reasons("slipstream.intake.dropped", "{record}", dropped)
-	if e.aggregate != nil {
-		m.reasons("slipstream.points.dropped", "{point}", e.aggregate.dropped())
-	}
 }
 
 var (
@@ -176,6 +172,8 @@ func (m *meter) commit(now time.Time) {
 	e := m.edge
 	if e.aggregate != nil {
 		e.aggregate.save()
+	}
+	if m.points == nil || m.points.Size() == 0 {
 		return
 	}
 	x := m.points.Export()

@@ -63,7 +63,8 @@ func TestMetricDestinations(t *testing.T) {
 	defer socket.Close()
 	folder := t.TempDir()
 	e := collecting(t, map[string]string{
-		"SLIPSTREAM_LISTEN": "otlp", "SLIPSTREAM_DESTINATIONS": strings.Join([]string{
+		"SLIPSTREAM_LISTEN": "otlp", "SLIPSTREAM_ROLLUP": "false", "SLIPSTREAM_PLATFORM_METRICS": "false",
+		"SLIPSTREAM_DESTINATIONS": strings.Join([]string{
 			"wavefront+" + server.URL + "?token=t", "prometheus+" + server.URL,
 			"statsd+unix://" + socket.LocalAddr().String(), "emf+file://" + folder + "?compression=none"}, " "),
 	})

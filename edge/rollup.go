@@ -3,8 +3,8 @@ package edge
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
-	"maps"
 	"math"
 	"sync"
 	"time"
@@ -54,7 +54,7 @@ type aggregate struct {
 	sequence    uint64 // of the last journal
 	config      rollup.Config
 	open        map[*rollup.Bin]*generation
-	past        map[string]*past // of dead processes, by environment
+	past        map[string]*past    // of dead processes, by environment
 	replayed    map[reserved]string // environments of the batches that replay has made again
 	over        bool
 	wake        chan struct{} // there is something to wait for
@@ -113,15 +113,20 @@ func (a *aggregate) add(points []telemetry.Point) error {
 	return nil
 }
 
-// put takes one point, if it is not too late. It survives the process when save has
-// returned.
+// errAlone says that a point has no place in a bin. It goes out as it is.
+var errAlone = errors.New("the point cannot be rolled up")
+
+// put takes one point, if it has a place in a bin and it is not too late. It survives
+// the process when save has returned.
 func (a *aggregate) put(p *telemetry.Point, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
 		return telemetry.ErrOver
 	}
-	a.rollup.Add(p, now) // what is nowhere is counted
+	if !a.rollup.Add(p, now) {
+		return errAlone
+	}
 	return nil
 }
 
@@ -247,16 +252,9 @@ func (a *aggregate) close() {
 	a.over = true
 	a.emit(a.now(), true)
 	if c := a.rollup.Counts(); len(c.Dropped) > 0 || c.Overflowed > 0 || len(c.Mixed) > 0 {
-		slog.Warn("not every point was rolled up as it came", "points", c.Points, "dropped", c.Dropped,
+		slog.Warn("not every point was rolled up as it came", "points", c.Points, "left_alone", c.Dropped,
 			"overflowed", c.Overflowed, "clamped", c.Clamped, "of_several_kinds", c.Mixed)
 	}
-}
-
-// dropped counts the points that are in no bin, by reason.
-func (a *aggregate) dropped() map[string]int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return maps.Clone(a.rollup.Counts().Dropped)
 }
 
 // renew gives it the identity of an environment that was restored from a

@@ -24,7 +24,7 @@ type LogPolicy struct {
 	Metrics func(l *telemetry.Log) (consumed bool)
 	// Read sees each record that goes further when it is taken apart, before anything
 	// is dropped for its volume.
-	Read func(l *telemetry.Log)
+	Read    func(l *telemetry.Log)
 	Filter  *filter.Filter
 	Limiter *rate.Limiter
 	// Repeats is how long equal lines are counted instead of repeated; 0 is off.
