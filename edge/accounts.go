@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
-	"slices"
 	"time"
 
 	"slipstream/destination"
@@ -53,8 +52,7 @@ func (e *edge) speak(now time.Time) {
 		return
 	}
 	for _, l := range e.lanes {
-		records := len(l.types) == 0 || slices.ContainsFunc(logTypes, func(t string) bool { return slices.Contains(l.types, t) })
-		if !l.native || l.waiting || l.signal != "" || !records {
+		if !l.native || l.waiting || l.signal != "" || !l.takesRecords() {
 			continue
 		}
 		body, err := json.Marshal(e.selfMetrics(l))
@@ -84,7 +82,7 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 		"slipstream.intake.dropped":          dropped,
 		"slipstream.policy.logs":             e.logs.Counts(),
 		"slipstream.policy.exports":          e.exports.policyCounts(),
-		"slipstream.metrics":                 e.meter.counts(),
+		"slipstream.policy.points":           e.pointCounts(),
 		"slipstream.records.received":        c.received,
 		"slipstream.records.recovered":       c.recovered,
 		"slipstream.records.delivered":       c.delivered,

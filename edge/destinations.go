@@ -283,6 +283,12 @@ func lanesOf(raw string) (first telemetry.Signal, others []telemetry.Signal) {
 	return schemes[i].signals[0], schemes[i].signals[1:]
 }
 
+// takesRecords tells whether the user lets the platform's records come here.
+func (c *laneConfig) takesRecords() bool {
+	return len(c.types) == 0 ||
+		slices.ContainsFunc(logTypes, func(t string) bool { return slices.Contains(c.types, t) })
+}
+
 // forMetrics tells of a lane that is there for metrics: its format or path is, or the
 // user has said so. Of others nobody knows whether whoever reads them expects any.
 func (c *laneConfig) forMetrics() bool {

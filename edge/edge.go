@@ -204,7 +204,8 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
 	e.pool = &buffer.Pool{}
 	if e.config.SpoolDir != "" {
-		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20+e.config.heldBytes()+e.config.journalBytes())
+		size := e.config.BufferBytes/4*5 + 1<<20 + e.config.heldBytes() + e.config.journalBytes()
+		e.pool = buffer.NewPool(e.config.SpoolDir, size)
 	}
 	sealer := &buffer.Sealer{}
 	for i, raw := range e.config.Destinations {

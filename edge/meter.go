@@ -219,14 +219,25 @@ func (m *meter) fault(r logmetric.Reason) {
 	m.faults[r]++
 }
 
-// counts tells what became of points that were made here.
-func (m *meter) counts() map[string]int {
-	if m == nil {
-		return nil
+// pointCounts tells what the policy has done to points, and which lines were no
+// metrics. The caller holds e.mu.
+func (e *edge) pointCounts() map[string]int {
+	all := map[string]int{}
+	add := func(counts map[string]int) {
+		for reason, n := range counts {
+			all[reason] += n
+		}
 	}
-	all := m.policy.Counts()
-	for r, n := range m.faults {
-		all[string(r)] = n
+	for _, t := range e.takers {
+		t.mu.Lock()
+		add(t.policy.Counts())
+		t.mu.Unlock()
+	}
+	if e.meter != nil {
+		add(e.meter.policy.Counts())
+		for r, n := range e.meter.faults {
+			all[string(r)] = n
+		}
 	}
 	return all
 }

@@ -161,8 +161,8 @@ var variables = []variable{
 		boolVar(func(c *Config) *bool { return &c.Metrics.Rollup })},
 	{"SLIPSTREAM_ROLLUP_WIDTH", "1m", "The while: 10s, 1m, 1h or 24h. It is sent in parts if it is longer than " +
 		"SLIPSTREAM_MAX_STALENESS.", setWidth},
-	{"SLIPSTREAM_ROLLUP_LATENESS", "5s", "How long it waits for points that come late, 0s to 1h. Later ones are a part of " +
-		"their own.", durationVar(0, time.Hour, func(c *Config) *time.Duration { return &c.Metrics.Lateness })},
+	{"SLIPSTREAM_ROLLUP_LATENESS", "5s", "How long it waits for points that come late, 0s to 1h. Later ones are a " +
+		"part of their own.", durationVar(0, time.Hour, func(c *Config) *time.Duration { return &c.Metrics.Lateness })},
 	{"SLIPSTREAM_ROLLUP_SERIES", "2000", "Series within it, 10 to 100000. The points of more go to one series of their " +
 		"name with `otel.metric.overflow`.",
 		numberVar(10, 100_000, false, func(c *Config) *int { return &c.Metrics.Series })},
@@ -173,8 +173,8 @@ var variables = []variable{
 		"them, see [metrics from logs](guides/metrics-from-logs.md).",
 		textVar(func(c *Config) *string { return &c.Metrics.Filters })},
 	{"SLIPSTREAM_EMF", byMeans, "What becomes of documents of CloudWatch's embedded metric format: `keep` makes metrics " +
-		"of them, which stay records too, `consume` keeps no record, `off` makes none. `auto` is `keep` where a destination " +
-		"is there for metrics: by its format, or its `types`, or as `otlp` is.",
+		"of them, which stay records too, `consume` keeps no record, `off` makes none. `auto` is `keep` where a " +
+		"destination is there for metrics: by its format, or its `types`, or as `otlp` is.",
 		wordVar(func(c *Config) *string { return &c.Metrics.EMF }, byMeans, "keep", "consume", "off")},
 	{"SLIPSTREAM_METRIC_LINES", byMeans, "The same of lines that begin with `[METRIC]`.",
 		wordVar(func(c *Config) *string { return &c.Metrics.Lines }, byMeans, "keep", "consume", "off")},

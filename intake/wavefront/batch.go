@@ -57,7 +57,8 @@ func (b *batch) point(p *telemetry.Point) {
 }
 
 func (b *batch) full() bool {
-	return b.added >= fullCommit || b.points.Size() >= fullBatch || len(b.spans.records) >= fullBatch || len(b.logs.records) >= fullBatch
+	return b.added >= fullCommit || b.points.Size() >= fullBatch ||
+		len(b.spans.records) >= fullBatch || len(b.logs.records) >= fullBatch
 }
 
 // line takes one line and counts it if it is dropped.
