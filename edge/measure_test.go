@@ -249,7 +249,7 @@ func TestFailuresAreCountedOnce(t *testing.T) {
 	posted(t, e, `platform.start {"requestId":"1"}`,
 		`function "2026-01-01T00:00:00.000Z\taba1328d-5831-11e8-833f-b5cd5e8c0a59\tERROR\tdealt with Error: x\n"`,
 		`function {"level":"ERROR","message":"dealt with","errorType":"E","errorMessage":"boom","stackTrace":[]}`,
-		`function "[ERROR]\t2026-01-01T00:00:00.000Z\taba1328d-5831-11e8-833f-b5cd5e8c0a59\tdealt with` +
+		`function "[ERROR]\t2026-01-01T00:00:00.000Z\taba1328d-5831-11e8-833f-b5cd5e8c0a59\tdealt with`+
 			`\nTraceback (most recent call last):\n"`,
 		`platform.runtimeDone {"requestId":"1","status":"success"}`)
 	shutdown()
