@@ -107,9 +107,6 @@ func measuredIn(t *testing.T, folder string) map[string]*distribution {
 			if !bytes.HasPrefix(line, []byte(`{"resourceMetrics"`)) {
 				continue
 			}
-			if i := bytes.Index(line, []byte(`"m.lines"`)); os.Getenv("DBG") != "" && i > 0 && bytes.Contains(line, []byte(`"m.lines","histogram"`)) {
-				t.Logf("ODD %.500s", line[i:])
-			}
 			if err := json.Unmarshal(line, &m); err != nil {
 				return fmt.Errorf("%s: %w", line, err)
 			}
