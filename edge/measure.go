@@ -118,6 +118,7 @@ type taker struct {
 	mu     sync.Mutex
 	begun  bool // there was room for the first point since the last Commit
 	now    time.Time
+	point  telemetry.Point // in hand
 }
 
 // newTaker gives nil where points are not rolled up.
@@ -140,11 +141,11 @@ func (t *taker) Add(p *telemetry.Point) error {
 		}
 		t.begun, t.now = true, t.edge.aggregate.now()
 	}
-	own := *p // it may be that of several points
-	if !t.policy.Apply(&own) {
+	t.point = *p // p may be that of several points
+	if !t.policy.Apply(&t.point) {
 		return nil // counted
 	}
-	return t.edge.aggregate.put(&own, t.now)
+	return t.edge.aggregate.put(&t.point, t.now)
 }
 
 // Commit makes what was added survive the process.

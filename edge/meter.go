@@ -26,6 +26,7 @@ type meter struct {
 	host     *host.Reader         // nil: none
 	names    *platform.Metrics    // names what host reads
 	emit     func(*telemetry.Point)
+	point    telemetry.Point // in hand
 
 	completion *wire.Completion
 	points     *wire.Points   // what is not rolled up, until commit; nil for none yet
@@ -44,18 +45,18 @@ const scopeOwn = "slipstream"
 
 // put takes a point that was made here.
 func (m *meter) put(p *telemetry.Point) {
-	own := *p
-	if m.policy != nil && !m.policy.Apply(&own) {
+	m.point = *p
+	if !m.policy.Apply(&m.point) {
 		return
 	}
 	m.dirty = true
-	if a := m.edge.aggregate; a != nil && a.put(&own, m.now) == nil {
+	if a := m.edge.aggregate; a != nil && a.put(&m.point, m.now) == nil {
 		return
 	}
 	if m.points == nil {
 		m.points = wire.NewPoints(m.completion, scopeOwn)
 	}
-	m.points.Append(&own, m.now)
+	m.points.Append(&m.point, m.now)
 }
 
 // begin says what time it is for what is measured now.
