@@ -41,7 +41,24 @@ var layers = []row{
 	{prefix: "process/rate", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/sample", project: []string{"telemetry", "process/frame", "wire"}, modules: []string{jx}},
 	{prefix: "process/redact", tests: []string{"test/secrets"}},
-	{prefix: "rollup", project: []string{"telemetry", "wire"}},
+	{prefix: "rollup", project: []string{"telemetry", "wire"}, tests: []string{otel, protobuf}},
+	{prefix: "wire/metrics", project: []string{"telemetry"}, modules: []string{easyproto},
+		tests: []string{"wire", otel, protobuf}},
+	// What lines mean is a language of its own, and JSON is read where it lies: neither knows a record.
+	{prefix: "process/jsonview"},
+	{prefix: "process/pattern", project: []string{"process/jsonview"}},
+	{prefix: "process/logmetric", project: []string{"telemetry", "process/jsonview", "process/pattern"}},
+	{prefix: "process/platform", project: []string{"telemetry", "process/jsonview"}},
+	// A walk that reads numbers, and the formats that are made of a whole batch of exports.
+	{prefix: "wire/otlpread", project: []string{"telemetry"}, modules: []string{easyproto},
+		tests: []string{otel, protobuf}},
+	{prefix: "wire/wavefront", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{"intake/wavefront", otel, protobuf}},
+	{prefix: "wire/prometheus", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{otel, protobuf}},
+	{prefix: "wire/statsd", project: []string{"telemetry", "=wire", "wire/otlpread"},
+		tests: []string{"intake/statsd", otel, protobuf}},
+	{prefix: "wire/emf", project: []string{"telemetry", "=wire", "wire/otlpread"}, tests: []string{otel, protobuf}},
 	{prefix: "intake", project: []string{"telemetry"}},
 	{prefix: "intake/wavefront", project: []string{"telemetry", "wire"}, modules: []string{easyproto, jx},
 		tests: []string{otel, protobuf, wavefrontSDK}},
@@ -70,6 +87,13 @@ var layers = []row{
 	{prefix: "destination/https", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/otlp", project: []string{"=destination"}, modules: []string{easyproto, jx},
 		tests: []string{"destination/conformance", "test/servers", "telemetry", "wire"}},
+	{prefix: "destination/prometheus", project: []string{"=destination"},
+		tests: []string{"destination/conformance", "test/servers/metrics", "wire/prometheus", otel, protobuf}},
+	{prefix: "destination/wavefront", project: []string{"=destination"}, modules: []string{compress},
+		tests: []string{"destination/conformance", "intake/wavefront", "telemetry", "wire"}},
+	{prefix: "destination/statsd", project: []string{"=destination"},
+		tests: []string{"destination/conformance", "test/servers/metrics"}},
+	{prefix: "destination/stdout", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	{prefix: "destination/file", project: []string{"=destination"}, tests: []string{"destination/conformance"}},
 	// Its tests are the whole lane, from an agent to a collector.
 	{prefix: "destination/forward", project: []string{"=destination", "wire/forwarded"},
@@ -98,6 +122,9 @@ var layers = []row{
 	{prefix: "emulator/account", project: []string{"emulator"}},
 
 	{prefix: "deploy"},
+	// Its queries are tried with what the extension would send.
+	{prefix: "deploy/dashboards", tests: []string{"=destination", "destination/prometheus", "telemetry",
+		"test/servers/metrics", "wire"}},
 	{prefix: "demo", project: []string{"demo", "deploy", "emulator"}},
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
@@ -115,6 +142,9 @@ var layers = []row{
 	{prefix: "bench/lines"},
 	{prefix: "bench/leaks", project: []string{"bench/figure", "process/redact", "test/secrets"}},
 	{prefix: "bench/process", project: []string{"bench/figure", "bench/pipeline", "bench/replay", "process"}},
+	{prefix: "bench/collisions", project: []string{"bench/figure", "deploy/layer", "emulator", "test/servers"}},
+	{prefix: "bench/collisions/writer", modules: []string{lambdaGo}},
+	{prefix: "bench/rollup", project: []string{"bench/figure", "rollup", "telemetry", "wire/metrics"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},
 
 	// What is tested here is the programs, from outside: nothing of the edge is imported.
@@ -127,7 +157,10 @@ var layers = []row{
 	{prefix: "test/secrets"},
 	{prefix: "test/install"},
 	{prefix: "test/loggers", tests: []string{"process/parse", "telemetry", "test/install"}},
+	{prefix: "test/servers/metrics", project: []string{"=test/servers"}},
 	{prefix: "test/servers", modules: []string{sdk, sdkCredentials, sdkS3, sdkFirehose}},
+	// What real libraries write is read by the step itself: there is no wire in between.
+	{prefix: "test/emf", project: []string{"test/install"}, tests: []string{"process/logmetric", "telemetry"}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
 	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
 }

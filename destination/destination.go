@@ -28,7 +28,7 @@ type Batch struct {
 	Body []byte
 	// ContentType is the media type of the decoded body.
 	ContentType string
-	// Encoding is the Content-Encoding of Body: "", "gzip" or "zstd".
+	// Encoding is the Content-Encoding of Body: "", "gzip", "zstd" or "snappy".
 	Encoding string
 }
 

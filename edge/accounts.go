@@ -52,7 +52,7 @@ func (e *edge) speak(now time.Time) {
 		return
 	}
 	for _, l := range e.lanes {
-		if !l.native || l.waiting || l.signal != "" {
+		if !l.native || l.waiting || l.signal != "" || !l.takesRecords() {
 			continue
 		}
 		body, err := json.Marshal(e.selfMetrics(l))
@@ -83,6 +83,7 @@ func (e *edge) selfMetrics(l *lane) map[string]any {
 		"slipstream.intake.dropped":          dropped,
 		"slipstream.policy.logs":             e.logs.Counts(),
 		"slipstream.policy.exports":          exported,
+		"slipstream.policy.points":           e.pointCounts(),
 		"slipstream.records.received":        c.received,
 		"slipstream.records.recovered":       c.recovered,
 		"slipstream.records.delivered":       c.delivered,

@@ -63,10 +63,15 @@ func openOTLP(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) 
 	if signal == "" {
 		signal = telemetry.Logs
 	}
-	config, err := otlp.Parse(backendURL(u), string(signal), c.Getenv)
+	temporality, err := choice(u.Query(), "temporality", "delta", "cumulative")
 	if err != nil {
 		return nil, err
 	}
+	config, err := otlp.Parse(backendURL(u, "temporality"), string(signal), c.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	lane.cumulative = temporality == "cumulative"
 	if name, _, _ := strings.Cut(lane.name, " "); strings.Contains(name, "${") {
 		config.Name = name
 	}

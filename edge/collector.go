@@ -24,6 +24,7 @@ type exports struct {
 	invocation string   // whose spans the policy counts
 	failed     []string // invocations that the export in hand says have failed
 	body       []byte   // the export that is being taken, completed
+	rest       []byte   // of one of metrics, what cannot be rolled up
 	over       bool
 	records    map[telemetry.Signal]int
 	unwanted   int
@@ -66,9 +67,18 @@ func (e *edge) appendExport(x *telemetry.Export, id string, now time.Time) (fail
 	}
 	whole := *x
 	failed = e.exports.apply(&whole, id, now)
+	if x.Signal == telemetry.Metrics && e.aggregate != nil {
+		whole, err = e.aggregate.addExport(e.exports.rest[:0], &whole)
+		if err != nil {
+			return failed, err
+		}
+		if e.exports.rest = whole.Body; cap(whole.Body) > keptExport {
+			e.exports.rest = nil
+		}
+	}
 	e.exports.count(x)
 	if whole.Records == 0 && x.Records > 0 {
-		return failed, nil // the policy has counted them
+		return failed, nil // the policy has counted them, or they are in a bin
 	}
 	whole.Body = e.exports.completion.Complete(e.exports.body[:0], x.Signal, whole.Body)
 	if e.exports.body = whole.Body; cap(whole.Body) > keptExport {

@@ -35,7 +35,8 @@ func collecting(t *testing.T, env map[string]string) *edge {
 	}
 	res := &telemetry.Resource{ServiceName: "shop", FunctionName: "shop", EnvironmentID: newUUID(), Region: "eu-west-1"}
 	e.identify(res)
-	if err := errors.Join(append(e.openLanes(res), e.openPolicy()...)...); err != nil {
+	errs = append(append(e.openLanes(res), e.openMetrics(res)...), e.openPolicy()...)
+	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -47,6 +48,9 @@ func (e *edge) runLanes() (shutdown func()) {
 	var lanes sync.WaitGroup
 	for _, l := range e.lanes {
 		lanes.Go(func() { l.run(ctx) })
+	}
+	if e.aggregate != nil {
+		lanes.Go(func() { e.aggregate.run(ctx) })
 	}
 	lanes.Go(e.recover)
 	return func() {
@@ -117,7 +121,7 @@ func TestExports(t *testing.T) {
 	folder := t.TempDir()
 	e := collecting(t, map[string]string{
 		"SLIPSTREAM_DESTINATIONS": "otlp+" + server.URL + ",file://" + folder + "?compression=none",
-		"SLIPSTREAM_SELF_METRICS": "false",
+		"SLIPSTREAM_SELF_METRICS": "false", "SLIPSTREAM_PLATFORM_METRICS": "false",
 	})
 	shutdown := e.runLanes()
 	const exports, records = 20, 3

@@ -46,6 +46,8 @@ type Config struct {
 
 	Policy PolicyConfig // what may leave
 
+	Metrics MetricsConfig
+
 	Listen  []listenAt // local listeners
 	Forward string     // routes of vendors' agents
 

@@ -33,6 +33,10 @@ func defaults() Config {
 			Redact: "default", Actions: "mask", Parse: true, RecordBytes: 1 << 20, AttributeBytes: 32 << 10, BodyBytes: 2 << 10,
 			Spans: 10_000, SpanBytes: 4 << 20, OnError: 2, SampleOneIn: 1, SampleBytes: 4 << 20,
 		},
+		Metrics: MetricsConfig{
+			Rollup: true, Width: time.Minute, Lateness: 5 * time.Second, Series: 2000, Bytes: 4 << 20,
+			EMF: "auto", Lines: "auto", Platform: "auto", Host: "auto",
+		},
 		Listen:      []listenAt{{name: "otlp"}, {name: "handoff"}},
 		SelfMetrics: true, SpoolDir: "/tmp/slipstream",
 		Strategy: flush.Adaptive, MaxHold: 250 * time.Millisecond, ShutdownWait: 300 * time.Millisecond,

@@ -23,22 +23,38 @@ type scheme struct {
 	example    string
 	doc        string
 	batchBytes int
+	signals    []telemetry.Signal // the only ones it has a place for; none for everything
 	open       func(u *url.URL, c *Config, res *telemetry.Resource, lane *laneConfig) (destination.Destination, error)
 }
 
 // schemes is every kind there is.
 var schemes = []scheme{
 	{"s3", "s3://bucket/prefix", "Objects in S3, or in a server that speaks its protocol: one object a batch, " +
-		"below `year=/month=/day=/hour=`.", 1 << 20, openS3},
-	{"file", "file:///folder", "Files in a folder, named like the objects in S3.", 1 << 20, openFile},
-	{"otlp+http", "otlp+http://host:4318", "OpenTelemetry logs over HTTP, protobuf.", 256 << 10, openOTLP},
-	{"otlp+https", "otlp+https://host:4318", "The same over TLS.", 256 << 10, openOTLP},
+		"below `year=/month=/day=/hour=`.", 1 << 20, nil, openS3},
+	{"file", "file:///folder", "Files in a folder, named like the objects in S3.", 1 << 20, nil, openFile},
+	{"otlp+http", "otlp+http://host:4318", "OpenTelemetry logs over HTTP, protobuf.", 256 << 10, nil, openOTLP},
+	{"otlp+https", "otlp+https://host:4318", "The same over TLS.", 256 << 10, nil, openOTLP},
 	{"https", "https://host/path", "Any endpoint that takes a POST of lines: one request a batch, its id as the " +
 		"`Idempotency-Key`. A path or host that is secret comes by reference and then is in no message.",
-		256 << 10, openHTTPS},
-	{"http", "http://host/path", "The same without TLS.", 256 << 10, openHTTPS},
+		256 << 10, nil, openHTTPS},
+	{"http", "http://host/path", "The same without TLS.", 256 << 10, nil, openHTTPS},
 	{"firehose", "firehose://stream", "A stream of Amazon Data Firehose: the lines in records of up to 1,000 KiB, " +
-		"not compressed.", 1 << 20, openFirehose},
+		"not compressed.", 1 << 20, nil, openFirehose},
+	{"wavefront+tcp", "wavefront+tcp://proxy:2878", "Metrics, distributions and spans for a Wavefront proxy. Nothing " +
+		"answers there: what the proxy refuses only its log tells.", 128 << 10, metricsAndTraces, openWavefront},
+	{"wavefront+https", "wavefront+https://tenant", "The same by direct ingestion, with `token`.", 128 << 10,
+		metricsAndTraces, openWavefront},
+	{"wavefront+http", "wavefront+http://proxy:2878/", "The same over HTTP without TLS.", 128 << 10, metricsAndTraces,
+		openWavefront},
+	{"prometheus+http", "prometheus+http://host:9090", "Metrics by Prometheus' remote write 2.0, to `/api/v1/write` " +
+		"unless there is a path. It takes cumulative metrics only.", 256 << 10, onlyMetrics, openPrometheus},
+	{"prometheus+https", "prometheus+https://host", "The same over TLS.", 256 << 10, onlyMetrics, openPrometheus},
+	{"statsd", "statsd://host:8125", "Metrics as StatsD's packets over UDP. What is lost on the way is lost unseen.",
+		64 << 10, onlyMetrics, openStatsD},
+	{"statsd+unix", "statsd+unix:///path", "The same to a Unix socket.", 64 << 10, onlyMetrics, openStatsD},
+	{"emf+stdout", "emf+stdout:", "Metrics as CloudWatch's embedded metric format in the extension's own log.",
+		64 << 10, onlyMetrics, openEMF},
+	{"emf+file", "emf+file:///folder", "The same as files in a folder.", 256 << 10, onlyMetrics, openEMF},
 }
 
 // option is one query parameter of a destination's URL.
@@ -47,7 +63,8 @@ type option struct{ name, where, value, doc string }
 // options is every query parameter that a destination understands, except
 // header.NAME.
 var options = []option{
-	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`; `firehose` has none."},
+	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`; `firehose` has none, and formats of metrics " +
+		"only have their own."},
 	{"types", "all", "everything", "Only these: `platform`, `function`, `extension`, and what the " +
 		"local listeners take: `logs`, `traces`, `metrics`; separated by commas."},
 	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
@@ -55,18 +72,30 @@ var options = []option{
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
 	{"fallback", "all", "", "A destination of the same format that takes at SHUTDOWN what this one does not: a URL, " +
 		"percent-encoded."},
-	{"format", "all but otlp", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as they " +
-		"came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, `platform.start`, " +
-		"`platform.runtimeDone` and `platform.report` only: other events do not go to that destination."},
+	{"format", "formats of lines", "`ndjson`", "`ndjson`, our own flat lines; `telemetry`, the platform's events as " +
+		"they came; or `edgedelta`, the records of Edge Delta's extension, which has them for `function`, " +
+		"`platform.start`, `platform.runtimeDone` and `platform.report` only: other events do not go to that " +
+		"destination. For `statsd`: `dogstatsd`, the default there, `statsd` with tags, or `etsy` without."},
 	{"layout", "s3, file", "`native`", "Names: `native` by time, or `sample` as AWS's adaptive batching sample."},
 	{"region", "s3, firehose", "AWS_REGION", "The bucket's or stream's region."},
 	{"endpoint", "s3, firehose", "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_FIREHOSE", "Another server."},
 	{"path_style", "s3", "with an endpoint", "`true` puts the bucket into the path."},
 	{"create_bucket", "s3", "`false`", "`true` creates the bucket when it does not exist."},
 	{"fsync", "file", "`false`", "`true` waits until a file is on the disk."},
-	{"token", "https", "", "Sent as `Authorization: Bearer`; write it as a [reference](#secrets)."},
+	{"token", "https, prometheus, wavefront+http", "", "Sent as `Authorization: Bearer`; write it as a " +
+		"[reference](#secrets)."},
 	{"query", "https", "", "The request's own query, escaped once more: `query=a%3D1%26b%3D2`."},
-	{"header.NAME", "otlp, https", "", "A header of each request."},
+	{"header.NAME", "otlp, https, prometheus, wavefront+http", "", "A header of each request."},
+	{"temporality", "otlp", "`delta`", "Which of the extension's own metrics it gets: `delta` or `cumulative`. What " +
+		"SDKs send goes on as it is."},
+	{"source", "wavefront", "the function's name", "The source of each line."},
+	{"trace_port", "wavefront+tcp", "`30001`", "The proxy's port for spans."},
+	{"names", "prometheus", "`underscores`", "`underscores` for dots in names, or `utf8`, which keeps them, as " +
+		"Prometheus 3 can; units and `_total` are added either way."},
+	{"namespace", "emf", "`Slipstream`", "CloudWatch's namespace of the metrics."},
+	{"distributions", "emf", "`values`", "`values`, at most 1,000 of each distribution; or `counts`, which loses " +
+		"nothing and is what OpenTelemetry's exporter writes, but in no specification of AWS."},
+	{"resolution", "emf", "`60`", "Seconds, 60 or 1, of CloudWatch's storage."},
 }
 
 // continuousAge is how long the continuous strategy collects before it sends.
@@ -168,7 +197,8 @@ func findScheme(name string, outside Outside) (scheme, error) {
 }
 
 func unknownScheme(scheme string) error {
-	hint := "use s3, file, otlp+http, otlp+https, https, http or firehose"
+	hint := "use s3, file, otlp+http, otlp+https, https, http, firehose, wavefront+tcp, wavefront+https, " +
+		"prometheus+http, prometheus+https, statsd or emf+stdout"
 	if scheme == "" {
 		hint += "; the list ends a URL at a comma or space, within one write %2C or %20"
 	}
@@ -232,13 +262,38 @@ func (c *laneConfig) wants(eventType string) bool {
 // signals are those that the local listeners take, in the order of their lanes.
 var signals = []telemetry.Signal{telemetry.Logs, telemetry.Traces, telemetry.Metrics}
 
-// ownLanes are the signals that need a lane of their own, because they go to
-// another path than logs do.
-func ownLanes(raw string) []telemetry.Signal {
+// signalsOf lists the signals of a destination's lanes, "" for one of all else.
+func signalsOf(raw string) []telemetry.Signal {
+	first, others := lanesOf(raw)
+	return append([]telemetry.Signal{first}, others...)
+}
+
+// lanesOf are the signal of a destination's first lane, empty where that is for
+// all, and those that need a lane of their own, because they go to another path
+// than the first.
+func lanesOf(raw string) (first telemetry.Signal, others []telemetry.Signal) {
 	if strings.HasPrefix(raw, "otlp+") {
-		return signals
+		return "", signals
 	}
-	return nil
+	name, _, _ := strings.Cut(raw, ":")
+	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == name })
+	if i < 0 || len(schemes[i].signals) == 0 {
+		return "", nil
+	}
+	return schemes[i].signals[0], schemes[i].signals[1:]
+}
+
+// takesRecords tells whether the user lets the platform's records come here.
+func (c *laneConfig) takesRecords() bool {
+	return len(c.types) == 0 ||
+		slices.ContainsFunc(logTypes, func(t string) bool { return slices.Contains(c.types, t) })
+}
+
+// forMetrics tells of a lane that is there for metrics: its format or path is, or the
+// user has said so. Of others nobody knows whether whoever reads them expects any.
+func (c *laneConfig) forMetrics() bool {
+	return c.exports(telemetry.Metrics) != nil &&
+		(c.signal == telemetry.Metrics || slices.Contains(c.types, string(telemetry.Metrics)))
 }
 
 // exports gives the encoder of a lane that takes exports of the signal, nil for

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"slipstream/edge/behind"
@@ -23,6 +24,7 @@ import (
 	"slipstream/edge/spool"
 	"slipstream/intake/telemetryapi"
 	"slipstream/process"
+	"slipstream/process/redact"
 	"slipstream/telemetry"
 )
 
@@ -53,12 +55,16 @@ type edge struct {
 	exports      exports
 	collector    collector
 	invocation   invocation
+	aggregate    *aggregate                    // nil: points go out as they come
+	takers       []*taker                      // of points, one a listener
+	redactor     atomic.Pointer[redact.Policy] // nil: off, or not there yet
 
 	mu      sync.Mutex // guards what a request of the platform goes through
 	decoder telemetryapi.Decoder
 	logs    *process.Logs
 	held    heldRecords
-	frozen  bool // in a snapshot: the environment has no identity of its own yet
+	meter   *meter // nil: no metrics are made of what passes by
+	frozen  bool   // in a snapshot: the environment has no identity of its own yet
 	pacer   flush.Pacer
 	ending  flush.Ending
 	noRoom  bool // a request waits for memory
@@ -95,6 +101,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 	res := e.resource()
 	e.identify(res)
 	configErrors = append(configErrors, e.openLanes(res)...)
+	configErrors = append(configErrors, e.openMetrics(res)...)
 	if c.Strict {
 		configErrors = append(configErrors, e.openPolicy()...)
 	}
@@ -118,6 +125,9 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 		lanes.Go(func() { l.run(running) })
 	}
 	lanes.Go(func() { e.keepPace(running) })
+	if e.aggregate != nil {
+		lanes.Go(func() { e.aggregate.run(running) })
+	}
 	lanes.Go(e.recover)
 	lanes.Go(stepBehind)
 	lanes.Go(func() { e.startPolicy(running) })
@@ -204,7 +214,8 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 	var errs []error
 	e.pool = &buffer.Pool{}
 	if e.config.SpoolDir != "" {
-		e.pool = buffer.NewPool(e.config.SpoolDir, e.config.BufferBytes/4*5+1<<20+e.config.heldBytes())
+		size := e.config.BufferBytes/4*5 + 1<<20 + e.config.heldBytes() + e.config.journalBytes()
+		e.pool = buffer.NewPool(e.config.SpoolDir, size)
 	}
 	sealer := &buffer.Sealer{}
 	for i, raw := range e.config.Destinations {
@@ -212,15 +223,17 @@ func (e *edge) openLanes(res *telemetry.Resource) []error {
 			errs = append(errs, fmt.Errorf("open destination %s: it is there twice; the second is left out", publicName(raw)))
 			continue
 		}
-		main, err := e.openLane(raw, "", res, sealer)
+		first, others := lanesOf(raw)
+		main, err := e.openLane(raw, first, res, sealer)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("open destination %s: %w", publicName(raw), err))
 			continue
 		}
-		if !e.config.collects() {
-			continue
-		}
-		for _, signal := range ownLanes(raw) {
+		main.first = true
+		for _, signal := range others {
+			if !e.config.collects() && (signal != telemetry.Metrics || !e.config.Metrics.made()) {
+				continue
+			}
 			l, err := e.openLane(raw, signal, res, sealer)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("open destination %s for %s: %w", publicName(raw), signal, err))
@@ -256,18 +269,18 @@ func (e *edge) addLane(l *lane) {
 	e.lanes = append(e.lanes, l)
 }
 
-// divide gives each destination the same share of the memory; of that, lanes of
-// single signals get an eighth each.
+// divide gives each destination the same share of the memory; of that, its
+// further lanes get an eighth each.
 func (e *edge) divide() {
 	whole := 0
 	for _, l := range e.lanes {
-		if l.signal == "" {
+		if l.first {
 			whole++
 		}
 	}
 	share, eighths := e.config.BufferBytes/max(whole, 1), 8
 	for _, l := range slices.Backward(e.lanes) { // a destination's own lane stands before those of its signals
-		if l.signal != "" {
+		if !l.first {
 			l.bufferBytes = share / 8
 			eighths--
 			continue
@@ -349,6 +362,7 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 		return false
 	}
 	e.now = e.clock.now()
+	e.meter.begin(e.now)
 	t := e.decoder.Decode(body, e.clock.stamp(e.now), e.record)
 	e.book(t)
 	e.commit()
@@ -383,6 +397,7 @@ func (e *edge) record(log *telemetry.Log) {
 		signal(e.changed)
 		slog.Error("the platform dropped records before we could take them", "records", n)
 	}
+	e.meter.event(log, e.now)
 	e.logs.Take(log, e.now)
 }
 
@@ -399,6 +414,10 @@ func (e *edge) restored(now time.Time) {
 	for _, l := range e.lanes {
 		l.renew(res, now)
 	}
+	if e.aggregate != nil {
+		e.aggregate.renew(res)
+	}
+	e.meter.renew(res)
 }
 
 // makeRoom waits until every lane has room for another request, a bounded time.
@@ -459,6 +478,7 @@ func (e *edge) finish(end end) {
 	e.now = e.clock.now()
 	e.book(e.decoder.Flush(e.clock.stamp(e.now), e.record))
 	e.logs.Finish(e.now)
+	e.meter.finish(e.now)
 	e.speak(e.now)
 	e.commit()
 	sendUntil := e.ending.SendUntil()
@@ -470,6 +490,9 @@ func (e *edge) finish(end end) {
 	case <-e.found:
 	case <-timer.C:
 		return
+	}
+	if e.aggregate != nil {
+		e.aggregate.close()
 	}
 	now = e.clock.now()
 	for _, l := range e.lanes {

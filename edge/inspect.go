@@ -12,7 +12,6 @@ import (
 
 	"slipstream/destination/secret"
 	"slipstream/edge/buffer"
-	"slipstream/telemetry"
 )
 
 // Inspection is what a configuration amounts to. No value in it is a secret.
@@ -209,7 +208,7 @@ func (c *Config) lanes() ([]Lane, []error) {
 // fallbackOf names the fallback of a lane.
 func (c *Config) fallbackOf(hash uint64) string {
 	for _, raw := range c.Destinations {
-		for _, signal := range append([]telemetry.Signal{""}, ownLanes(raw)...) {
+		for _, signal := range signalsOf(raw) {
 			name := raw
 			if signal != "" {
 				name += " " + string(signal)
@@ -238,7 +237,7 @@ func (c *Config) tried(ctx context.Context, resolve bool) []Setting {
 		}
 	}
 	for _, raw := range c.Destinations {
-		for _, signal := range append([]telemetry.Signal{""}, ownLanes(raw)...) {
+		for _, signal := range signalsOf(raw) {
 			at, err := readAddress(c, raw, signal)
 			if err != nil {
 				continue // openLanes has told

@@ -21,6 +21,8 @@ import (
 type laneConfig struct {
 	name          string           // for messages: the URL without query and secrets
 	signal        telemetry.Signal // only exports of this one; empty for logs, and exports where the format has a place
+	first         bool             // of its destination's lanes
+	cumulative    bool             // the edge's own metrics go there as totals since the start, not as deltas
 	hash          uint64           // of the URL: what this lane is called in the arena and the spool
 	encoder       wire.Encoder
 	encoding      string   // compression
@@ -190,20 +192,29 @@ func (l *lane) seal(now time.Time) {
 	}
 	stamp := l.clock.stamp(now)
 	l.open.Close(stamp)
-	c := &closed{chunk: l.open, held: l.open.Held(), batch: destination.Batch{
-		ID:          batchID(l.environment, l.number),
+	l.push(l.closed(l.open, l.number, stamp))
+	l.open = nil
+	l.batching.Closed()
+}
+
+// closed makes the batch of a chunk that was closed. The caller holds l.mu.
+func (l *lane) closed(chunk *buffer.Chunk, number uint64, stamp time.Time) *closed {
+	return &closed{chunk: chunk, held: chunk.Held(), batch: destination.Batch{
+		ID:          batchID(l.environment, number),
 		Environment: l.environment,
-		Sequence:    l.number,
-		Opened:      l.open.Opened,
+		Sequence:    number,
+		Opened:      chunk.Opened,
 		Sealed:      stamp,
-		Records:     l.open.Records,
+		Records:     chunk.Records,
 		ContentType: l.encoder.ContentType(),
 		Encoding:    l.encoding,
 	}}
+}
+
+// push queues a batch. The caller holds l.mu.
+func (l *lane) push(c *closed) {
 	l.queue = append(l.queue, c)
 	l.held += c.held
-	l.open = nil
-	l.batching.Closed()
 	signal(l.wake)
 }
 

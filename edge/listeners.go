@@ -101,9 +101,11 @@ func (e *edge) openStatsD(name, address string) error {
 			return errors.Join(err, socket.Close())
 		}
 	}
-	server := statsd.Serve(socket, statsd.Config{
-		Completion: plain(), Take: e.takeExport, Drop: e.dropExport(name),
-	})
+	c := statsd.Config{Completion: plain(), Take: e.takeExport, Drop: e.dropExport(name)}
+	if t := e.newTaker(); t != nil {
+		c.Points = t
+	}
+	server := statsd.Serve(socket, c)
 	e.atEnd(func(context.Context) error { return server.Close() })
 	return nil
 }
@@ -132,9 +134,13 @@ func (e *edge) openWavefront(name, address string) error {
 	if err != nil {
 		return err
 	}
-	e.atEnd(wavefront.Serve(socket, wavefront.Options{
+	o := wavefront.Options{
 		Completion: plain(), Take: e.takeExport, Drop: e.dropExport(name), Minute: name == listenMinutes,
-	}).Shutdown)
+	}
+	if t := e.newTaker(); t != nil {
+		o.Points = t
+	}
+	e.atEnd(wavefront.Serve(socket, o).Shutdown)
 	return nil
 }
 

@@ -12,6 +12,9 @@ import (
 // invoked takes note of an invocation and returns when next may be called.
 func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
 	e.invocation.begin(event.RequestID)
+	if e.aggregate != nil {
+		signal(e.aggregate.wake) // after a freeze its bins may be over
+	}
 	answering := false
 	for _, l := range e.lanes {
 		l.invoked(now)

@@ -43,6 +43,12 @@ func (e *edge) openPolicy() []error {
 		Repeats: e.config.Policy.Repeats, Sample: e.config.sampling(), Held: &e.held,
 	}
 	exports := process.Policy{Limits: o.limits}
+	if e.meter != nil && e.meter.lines != nil {
+		logs.Metrics = e.meter.line
+	}
+	if e.meter != nil && e.meter.platform != nil {
+		logs.Read = e.meter.failure
+	}
 	if o.redactor != nil {
 		logs.Redactor, exports.Redactor = o.redactor, o.redactor
 		exports.Parts = parts(o.redactor)
@@ -51,7 +57,25 @@ func (e *edge) openPolicy() []error {
 		exports.Filter = &exportFilter{rules: o.exported, failed: &e.exports.failed}
 	}
 	e.logs, e.exports.policy = process.NewLogs(logs, e.emit), process.NewExports(exports)
+	e.redactor.Store(o.redactor)
+	if e.meter != nil {
+		e.meter.policy = e.pointPolicy()
+	}
 	return errs
+}
+
+// pointPolicy makes a policy for points.
+func (e *edge) pointPolicy() *process.Points {
+	var p process.Policy
+	if by := e.redactor.Load(); by != nil {
+		p.Redactor = by
+	}
+	if e.config.Policy.Filter != "" {
+		if rules, _ := filter.New(e.config.Policy.Filter); rules != nil { // openPolicy has told what is wrong
+			p.Filter = &exportFilter{rules: rules, failed: new([]string)}
+		}
+	}
+	return process.NewPoints(p)
 }
 
 // parts gives Lumigo's policies for the parts of a captured call, where they are
@@ -83,8 +107,15 @@ func (e *edge) awaitHashKey(ctx context.Context) {
 		return
 	}
 	e.mu.Lock()
+	e.redactor.Store(policy)
 	e.logs.Redact(policy)
+	if e.meter != nil {
+		e.meter.policy.Redact(policy)
+	}
 	e.mu.Unlock()
+	for _, t := range e.takers {
+		t.redact(policy)
+	}
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
 	e.exports.policy.Redact(policy, parts(policy))
@@ -128,6 +159,7 @@ func (e *edge) commit() {
 		l.commit()
 	}
 	e.held.commit()
+	e.meter.commit(e.now)
 }
 
 // open tells whether the policy is there.

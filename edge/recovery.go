@@ -54,6 +54,12 @@ func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 	if left.Lane == buffer.LaneHash(heldLane) {
 		return e.adoptHeld(left)
 	}
+	if e.aggregate != nil && e.aggregate.knows(left) {
+		for _, b := range e.aggregate.replay(left, now) {
+			e.putBack(b.lane, b.batch)
+		}
+		return nil
+	}
 	var l *lane
 	for _, other := range e.lanes {
 		if other.hash == left.Lane {
@@ -71,11 +77,23 @@ func (e *edge) adopt(left *buffer.Leftover, now time.Time) error {
 			"records", left.Records, "error", err)
 		return nil
 	}
+	if len(b.Body) == 0 { // nothing to say
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.count.recovered += b.Records
+		l.count.delivered += b.Records
+		return nil
+	}
+	e.putBack(l, b)
+	return nil
+}
+
+// putBack puts a batch of an earlier process where the lane finds it.
+func (e *edge) putBack(l *lane, b *destination.Batch) {
 	if err := e.spool.Put(l.hash, b); err != nil {
 		slog.Warn("records of an earlier process go to memory", "destination", l.name, "records", b.Records, "error", err)
 		l.takeBack(b)
 	}
-	return nil
 }
 
 // rebuild makes the batch that a leftover was or would have become. One that is
@@ -100,6 +118,9 @@ func (l *lane) rebuild(left *buffer.Leftover, now time.Time) (*destination.Batch
 	var err error
 	b.Encoding = l.encoding
 	b.Body, err = l.sealer.Seal(left.Chunk, l.encoder, l.encoding)
+	b.Records = left.Chunk.Records
+	l.count.recovered += sum(left.Chunk.Dropped)
+	l.leftOut(left.Chunk)
 	return b, err
 }
 

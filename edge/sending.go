@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"slipstream/destination"
+	"slipstream/edge/buffer"
 	"slipstream/edge/spool"
 )
 
@@ -160,12 +161,31 @@ func (l *lane) encode(c *closed) bool {
 		l.remove(c)
 		return false
 	}
+	l.leftOut(c.chunk)
+	c.batch.Records = c.chunk.Records
+	if len(body) == 0 { // the rest has nothing to say, as a counter that did not count
+		l.count.delivered += c.batch.Records
+		l.remove(c)
+		return false
+	}
 	c.batch.Body = body
 	still := len(body) + c.chunk.Held()
 	l.held += still - c.held
 	c.held = still
 	signal(l.room)
 	return true
+}
+
+// leftOut counts the records for which the format had no place. The caller holds
+// l.mu.
+func (l *lane) leftOut(c *buffer.Chunk) {
+	for reason, n := range c.Dropped {
+		if l.count.dropped[reason] == 0 {
+			slog.Warn("records dropped: the destination's format has no place for them", "destination", l.name,
+				"reason", reason, "records", n)
+		}
+		l.count.drop(reason, n)
+	}
 }
 
 // relieve gives memory back while the lane holds more than half of what it may:

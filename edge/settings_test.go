@@ -185,7 +185,8 @@ func TestInspect(t *testing.T) {
 	}
 	if diff := cmp.Diff([]Problem{
 		{true, `open destination gopher://g: unknown scheme "gopher" ` +
-			"(use s3, file, otlp+http, otlp+https, https, http or firehose)"},
+			"(use s3, file, otlp+http, otlp+https, https, http, firehose, wavefront+tcp, wavefront+https, " +
+			"prometheus+http, prometheus+https, statsd or emf+stdout)"},
 		{true, "${secretsmanager:json#b} of otlp+http://o:4318 " + failed},
 		{false, "SLIPSTREAM_MAX_HOLD: there is no such variable; is SLIPSTREAM_MAX_HOLD_MS meant?"},
 		{false, "SLIPSTREAM_NONSENSE: there is no such variable; it has no effect"},

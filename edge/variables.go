@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"slipstream/edge/flush"
+	"slipstream/process/platform"
 )
 
 // variable is one setting: its name, default and meaning for the reference, and
@@ -154,6 +155,37 @@ var variables = []variable{
 		boolVar(func(c *Config) *bool { return &c.Policy.SamplePlatform })},
 	{"SLIPSTREAM_SAMPLE_BYTES", "4194304", "How much may wait, 65536 to 268435456. What is more is kept.",
 		numberVar(64<<10, 256<<20, false, func(c *Config) *int { return &c.Policy.SampleBytes })},
+	{"SLIPSTREAM_ROLLUP", "true", "`true` makes one data point of what a metric's series was within a while, so that " +
+		"none overwrites another. What cannot be put together without loss (running totals, histograms with bounds, " +
+		"exemplars) passes unchanged. `false` sends each point as it came.",
+		boolVar(func(c *Config) *bool { return &c.Metrics.Rollup })},
+	{"SLIPSTREAM_ROLLUP_WIDTH", "1m", "The while: 10s, 1m, 1h or 24h. It is sent in parts if it is longer than " +
+		"SLIPSTREAM_MAX_STALENESS.", setWidth},
+	{"SLIPSTREAM_ROLLUP_LATENESS", "5s", "How long it waits for points that come late, 0s to 1h. Later ones are a " +
+		"part of their own.", durationVar(0, time.Hour, func(c *Config) *time.Duration { return &c.Metrics.Lateness })},
+	{"SLIPSTREAM_ROLLUP_SERIES", "2000", "Series within it, 10 to 100000. The points of more go to one series of their " +
+		"name with `otel.metric.overflow`.",
+		numberVar(10, 100_000, false, func(c *Config) *int { return &c.Metrics.Series })},
+	{"SLIPSTREAM_ROLLUP_BYTES", "4194304", "Memory for all of it, about, 65536 to 268435456. When it is nearly full, " +
+		"what is there is sent.",
+		numberVar(64<<10, 256<<20, false, func(c *Config) *int { return &c.Metrics.Bytes })},
+	{"SLIPSTREAM_METRIC_FILTERS", "", "Metrics out of log lines: a JSON list of metric filters as CloudWatch Logs has " +
+		"them, see [metrics from logs](guides/metrics-from-logs.md).",
+		textVar(func(c *Config) *string { return &c.Metrics.Filters })},
+	{"SLIPSTREAM_EMF", byMeans, "What becomes of documents of CloudWatch's embedded metric format: `keep` makes metrics " +
+		"of them, which stay records too, `consume` keeps no record, `off` makes none. `auto` is `keep` where a " +
+		"destination is there for metrics: by its format, or its `types`, or as `otlp` is.",
+		wordVar(func(c *Config) *string { return &c.Metrics.EMF }, byMeans, "keep", "consume", "off")},
+	{"SLIPSTREAM_METRIC_LINES", byMeans, "The same of lines that begin with `[METRIC]`.",
+		wordVar(func(c *Config) *string { return &c.Metrics.Lines }, byMeans, "keep", "consume", "off")},
+	{"SLIPSTREAM_PLATFORM_METRICS", byMeans, "`true` makes [metrics](platform-metrics.md) of the platform's events: " +
+		"invocations, errors, durations, memory, cost; and, with SLIPSTREAM_SELF_METRICS, of our own counters. `auto` is " +
+		"`true` where a destination is there for metrics.",
+		wordVar(func(c *Config) *string { return &c.Metrics.Platform }, byMeans, "true", "false")},
+	{"SLIPSTREAM_HOST_METRICS", byMeans, "`true` measures at the end of each invocation what the environment uses: CPU, " +
+		"memory, network, /tmp, files. `auto` is as SLIPSTREAM_PLATFORM_METRICS.",
+		wordVar(func(c *Config) *string { return &c.Metrics.Host }, byMeans, "true", "false")},
+	{"SLIPSTREAM_METRIC_NAMES", "otel", "By whose names these two go: `otel`, `cloudwatch` or `datadog`.", setNames},
 	{"LUMIGO_SECRET_MASKING_REGEX, LUMIGO_BLACKLIST_REGEX", "", "Lumigo's variables for secret keys are " +
 		"understood, also the " +
 		"ones for single parts (`…_HTTP_REQUEST_HEADERS`), LUMIGO_SECRET_MASKING_EXACT_PATH, " +
@@ -301,6 +333,31 @@ func numberVar(low, high int, zero bool, field func(*Config) *int) func(*Config,
 		*field(c) = n
 		return nil
 	}
+}
+
+// wordVar takes one of a few words.
+func wordVar(field func(*Config) *string, words ...string) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		if !slices.Contains(words, text) {
+			return fmt.Errorf("use %s", strings.Join(words, ", "))
+		}
+		*field(c) = text
+		return nil
+	}
+}
+
+func setWidth(c *Config, text string) error {
+	width, err := time.ParseDuration(text)
+	if err != nil || !slices.Contains([]time.Duration{10 * time.Second, time.Minute, time.Hour, 24 * time.Hour}, width) {
+		return errors.New("use 10s, 1m, 1h or 24h")
+	}
+	c.Metrics.Width = width
+	return nil
+}
+
+func setNames(c *Config, text string) (err error) {
+	c.Metrics.Names, err = platform.ParseNames(text)
+	return err
 }
 
 func millisVar(low, high int, field func(*Config) *time.Duration) func(*Config, string) error {

@@ -19,9 +19,13 @@ type LogPolicy struct {
 	Record int
 	// Parse finds each record's level, message and fields.
 	Parse bool
-	// Metrics sees each record before anything is dropped for its volume. True: it
-	// was a metric's only, and goes no further.
+	// Metrics sees each record first, as it came: a mask would hide a number. What it
+	// keeps of one has to be redacted by itself. True: the record was a metric's only,
+	// and goes no further.
 	Metrics func(l *telemetry.Log) (consumed bool)
+	// Read sees each record that goes further when it is taken apart, before anything
+	// is dropped for its volume.
+	Read    func(l *telemetry.Log)
 	Filter  *filter.Filter
 	Limiter *rate.Limiter
 	// Repeats is how long equal lines are counted instead of repeated; 0 is off.
@@ -31,7 +35,7 @@ type LogPolicy struct {
 }
 
 // Logs applies the policy to the platform's records, one after the other, in one
-// goroutine at a time: redact, cut, take apart, measure, filter, limit, count
+// goroutine at a time: measure, redact, cut, take apart, filter, limit, count
 // repetitions, sample. It has no clock: call Tick when Deadline has come.
 type Logs struct {
 	policy  LogPolicy
@@ -65,14 +69,17 @@ func NewLogs(p LogPolicy, emit func(*telemetry.Log)) *Logs {
 // returns; log's body may be replaced by one that is borrowed from l.
 func (l *Logs) Take(log *telemetry.Log, now time.Time) {
 	l.now = now
+	if l.policy.Metrics != nil && l.policy.Metrics(log) {
+		l.consumed++
+		return
+	}
 	l.redact(log)
 	l.shorten(log)
 	if l.policy.Parse {
 		l.parser.Parse(log)
 	}
-	if l.policy.Metrics != nil && l.policy.Metrics(log) {
-		l.consumed++
-		return
+	if l.policy.Read != nil {
+		l.policy.Read(log)
 	}
 	switch {
 	case l.policy.Filter != nil && !l.policy.Filter.Keep(log):

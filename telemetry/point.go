@@ -38,10 +38,19 @@ type Point struct {
 	Unit      string // in UCUM, "ms" for StatsD's timers
 	Source    []byte // host or source, where the protocol has it
 	Tags      []Tag
+	// Description, Resource and Scope are what OTLP says beside: what the metric
+	// means, and whose it is, as the fields of ResourceMetrics and ScopeMetrics but
+	// for the data; the latter are empty for our own. Points of different resources
+	// or scopes are different series.
+	Description, Resource, Scope []byte
 }
 
 // Centroid is a value and how often it occurred.
 type Centroid struct{ Value, Count float64 }
 
 // Tag is a name and a value of a Point; a tag without value has an empty one.
-type Tag struct{ Key, Value []byte }
+type Tag struct {
+	Key, Value []byte
+	// Typed says that Value is no text but an AnyValue of OTLP, in protobuf.
+	Typed bool
+}

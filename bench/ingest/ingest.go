@@ -24,6 +24,7 @@ import (
 	"slipstream/bench/startup"
 	"slipstream/telemetry"
 	"slipstream/wire"
+	"slipstream/wire/metrics"
 )
 
 const (
@@ -31,6 +32,8 @@ const (
 	requests = 500
 	records  = 2000 // of a request
 	packets  = 600_000
+	// metricName is the counter that the packets are of.
+	metricName = "orders.placed"
 )
 
 // way is one way in: what to listen on and who feeds it.
@@ -114,7 +117,8 @@ func free(network string) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// sink is a backend that takes everything at once and counts it.
+// sink is a backend that takes everything at once and counts it: log records, and
+// what metrics have counted.
 type sink struct{ records atomic.Int64 }
 
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -123,12 +127,28 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	n, err := wire.CheckExport(telemetry.Signal(strings.TrimPrefix(r.URL.Path, "/v1/")), body)
+	signal := telemetry.Signal(strings.TrimPrefix(r.URL.Path, "/v1/"))
+	n, err := wire.CheckExport(signal, body)
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	if signal == telemetry.Metrics {
+		n = counted(body)
+	}
 	s.records.Add(int64(n))
+}
+
+// counted adds up the counters of an export.
+func counted(body []byte) (n int) {
+	var splitter metrics.Splitter
+	splitter.Split(nil, body, func(p *telemetry.Point, _ *metrics.Histogram) bool {
+		if string(p.Name) == metricName {
+			n += int(p.Value)
+		}
+		return true
+	})
+	return n
 }
 
 // feedOTLP posts requests of ordinary log records, again those that there was
@@ -185,7 +205,7 @@ func feedStatsD(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	packet := []byte("orders.placed:1|c|#region:eu-west-1,kind:web")
+	packet := []byte(metricName + ":1|c|#region:eu-west-1,kind:web")
 	for i := range packets {
 		if _, err := c.Write(packet); err != nil {
 			return errors.Join(err, c.Close())

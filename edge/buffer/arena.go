@@ -57,12 +57,14 @@ const (
 	kindPlain
 	kindGzip
 	kindZstd
+	kindSnappy
+	lastKind = kindSnappy
 )
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	kinds      = map[string]uint32{Plain: kindPlain, Gzip: kindGzip, Zstd: kindZstd}
-	encodings  = map[uint32]string{kindPlain: Plain, kindGzip: Gzip, kindZstd: Zstd}
+	kinds      = map[string]uint32{Plain: kindPlain, Gzip: kindGzip, Zstd: kindZstd, Snappy: kindSnappy}
+	encodings  = map[uint32]string{kindPlain: Plain, kindGzip: Gzip, kindZstd: Zstd, kindSnappy: Snappy}
 )
 
 // Name says which batch a chunk will be, in its head in the arena.

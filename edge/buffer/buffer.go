@@ -114,6 +114,8 @@ type Chunk struct {
 	Opened  time.Time // when its first record came in
 	Records int
 	Size    int // encoded bytes
+	// Dropped is how many records Seal has left out, by reason: they are none of Records any more.
+	Dropped map[string]int
 	// Limit is about how many bytes it will be closed at, 0 for unknown. Small
 	// chunks take small pages of the arena, or many at once would not fit.
 	Limit int

@@ -190,7 +190,7 @@ func judge(head []byte, left int64) (units int64, reason string) {
 		return 1, "version"
 	case e.Uint64(head[headSum:]) != uint64(headChecksum(head)):
 		return 1, "checksum"
-	case units == 0 || e.Uint64(head[headKind:]) > kindZstd:
+	case units == 0 || e.Uint64(head[headKind:]) > lastKind:
 		return 1, "length"
 	case headBytes+length > min(units*unitBytes, left), records == 0 && length > 0,
 		records > length && e.Uint64(head[headKind:]) == kindRecords:

@@ -31,6 +31,8 @@ const (
 	// fullExport is how many bytes of points and notices become an Export at once,
 	// without waiting for the socket to be empty.
 	fullExport = 64 << 10
+	// fullCommit is how many points are committed at once.
+	fullCommit = 4096
 	// maxWaiting is how many bytes are kept for a taker that has no room.
 	maxWaiting = 1 << 20
 	// lastDatagrams bounds what Close still reads.
@@ -54,11 +56,23 @@ type Config struct {
 	// Take has one Export of metrics or of logs, see telemetry.Export. One
 	// goroutine calls it.
 	Take func(*telemetry.Export) error
+	// Points takes points without a detour over OTLP; nil where all goes to Take. What
+	// it refuses goes to Take, later.
+	Points Points
 	// Drop counts what is dropped: lines, datagrams or records, as the reason says.
 	Drop func(reason string, n int)
 	// AbsoluteGauges takes a gauge's -5 as a value, as Datadog's agent does. StatsD
 	// means a change by it, as by +5.
 	AbsoluteGauges bool
+}
+
+// Points takes points one by one.
+type Points interface {
+	// Add takes one, whose bytes are borrowed until it returns. Its errors are those
+	// of Take.
+	Add(p *telemetry.Point) error
+	// Commit makes all that was added survive the process.
+	Commit()
 }
 
 // Server reads one socket.
@@ -75,6 +89,7 @@ type Server struct {
 	points  *wire.Points
 	notices notices
 	add     func(*telemetry.Point)
+	added   int // points, since the last Commit
 	now     time.Time
 
 	waiting      []telemetry.Export // what was refused, oldest first
@@ -99,12 +114,25 @@ func Serve(socket net.PacketConn, c Config) *Server {
 func newServer(socket net.PacketConn, c Config) *Server {
 	s := &Server{config: c, socket: socket, points: wire.NewPoints(c.Completion, scopeName)}
 	s.add = func(p *telemetry.Point) {
+		if c.Points != nil && c.Points.Add(p) == nil {
+			if s.added++; s.added >= fullCommit {
+				s.commit()
+			}
+			return
+		}
 		s.points.Append(p, s.now)
 		if s.points.Size() >= fullExport {
 			s.full()
 		}
 	}
 	return s
+}
+
+func (s *Server) commit() {
+	if s.added > 0 {
+		s.config.Points.Commit()
+		s.added = 0
+	}
 }
 
 // Close takes what is in the socket, offers all that is left to the taker, and
@@ -259,6 +287,7 @@ func (s *Server) keep(e *telemetry.Export) {
 // offer hands over all that is collected, the oldest first, and tells whether it
 // was taken.
 func (s *Server) offer() bool {
+	s.commit()
 	for len(s.waiting) > 0 {
 		if !s.take(&s.waiting[0]) {
 			return false

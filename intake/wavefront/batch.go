@@ -14,6 +14,9 @@ import (
 // fullBatch is when what was read is handed over though more is coming.
 const fullBatch = 64 << 10
 
+// fullCommit is how many points are committed at once.
+const fullCommit = 4096
+
 // batch is what was read and not yet handed over, with the parser that fills
 // it. It belongs to one connection while that gives lines, and is empty between.
 type batch struct {
@@ -22,6 +25,7 @@ type batch struct {
 	closing <-chan struct{}
 	starved bool // the last wait for room was in vain
 	points  *wire.Points
+	added   int // points, since the last Commit
 	spans   section
 	logs    section
 	proto   easyproto.Marshaler
@@ -44,10 +48,17 @@ func newBatch(o *Options, closing <-chan struct{}) *batch {
 
 func (b *batch) drop(reason string) { b.options.Drop(reason, 1) }
 
-func (b *batch) point(p *telemetry.Point) { b.points.Append(p, b.parser.now) }
+func (b *batch) point(p *telemetry.Point) {
+	if b.options.Points != nil && b.options.Points.Add(p) == nil {
+		b.added++
+		return
+	}
+	b.points.Append(p, b.parser.now)
+}
 
 func (b *batch) full() bool {
-	return b.points.Size() >= fullBatch || len(b.spans.records) >= fullBatch || len(b.logs.records) >= fullBatch
+	return b.added >= fullCommit || b.points.Size() >= fullBatch ||
+		len(b.spans.records) >= fullBatch || len(b.logs.records) >= fullBatch
 }
 
 // line takes one line and counts it if it is dropped.
@@ -218,6 +229,10 @@ func indexKey(tags []telemetry.Tag, key []byte) int {
 // it; what was not handed over is then lost to the batch, and counted if lost
 // is set: a sender who gets an answer keeps it itself.
 func (b *batch) flush(lost bool) error {
+	if b.added > 0 {
+		b.options.Points.Commit()
+		b.added = 0
+	}
 	var refused error
 	hand := func(e *telemetry.Export) {
 		if refused == nil {

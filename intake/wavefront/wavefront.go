@@ -63,6 +63,9 @@ type Options struct {
 	// Take has one export. It may be called concurrently and does not keep the
 	// bytes. With telemetry.ErrNoRoom it is asked again for RoomWait.
 	Take func(*telemetry.Export) error
+	// Points takes points without a detour over OTLP; nil where all goes to Take. What
+	// it refuses goes to Take.
+	Points Points
 	// Drop counts what is lost, with the reason. It may be called concurrently.
 	Drop func(reason string, n int)
 	// Completion is whose telemetry it is.
@@ -75,6 +78,15 @@ type Options struct {
 	Idle        time.Duration // 5 min without a byte end a connection
 	RoomWait    time.Duration // 2 s of waiting for room before lines are lost
 	Now         func() time.Time
+}
+
+// Points takes points one by one, for one caller at a time.
+type Points interface {
+	// Add takes one, whose bytes are borrowed until it returns. Its errors are those
+	// of Take.
+	Add(p *telemetry.Point) error
+	// Commit makes all that was added survive the process.
+	Commit()
 }
 
 // drainGrace is how long Close waits, twice, for what was sent before it.

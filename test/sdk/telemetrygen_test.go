@@ -12,6 +12,10 @@ import (
 	"slipstream/test/servers"
 )
 
+// telemetrygen is the OpenTelemetry Collector's load generator.
+var telemetrygen = servers.Tool{Module: "telemetrygen",
+	Package: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen"}
+
 // total is how many records there are of a signal, equal ones counted each.
 func (r records) total(signal string) (n int) {
 	for id, resources := range r {
@@ -26,7 +30,7 @@ func (r records) total(signal string) (n int) {
 // as many records as it says arrive in the collector and in the folder, and the
 // same in both.
 func TestTelemetrygen(t *testing.T) {
-	generator, err := filepath.EvalSymlinks(servers.Telemetrygen(t))
+	generator, err := filepath.EvalSymlinks(telemetrygen.Build(t))
 	if err != nil {
 		t.Fatal(err)
 	}

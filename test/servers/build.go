@@ -1,6 +1,7 @@
 // Package servers runs the real servers that tests deliver to: versitygw for
-// S3, the OpenTelemetry Collector's receiver for OTLP, and moto for Firehose. Use
-// it in any test that must not trust a hand-written stand-in. It needs Go and the
+// S3, the OpenTelemetry Collector's receiver for OTLP, and moto for
+// Firehose; Prometheus and StatsD are in metrics. Use it in any test that must not
+// trust a hand-written stand-in. It needs Go and the
 // module proxy only, moto python3 and PyPI; the first use on a machine builds the
 // server, one to three minutes.
 //
@@ -11,6 +12,8 @@
 //	CGO_ENABLED=0 go build -C tools/otelsink -trimpath -ldflags "-s -w" -o ../../.cache/bin/otelsink .
 //	CGO_ENABLED=0 go build -C tools/telemetrygen -trimpath -ldflags "-s -w" -o ../../.cache/bin/telemetrygen \
 //		github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+//	CGO_ENABLED=0 go build -C tools/prometheus -tags remove_all_sd -trimpath -ldflags "-s -w" \
+//		-o ../../.cache/bin/prometheus github.com/prometheus/prometheus/cmd/prometheus
 //	python3 -m venv .cache/venv && .cache/venv/bin/pip install -r tools/moto/requirements.txt
 package servers
 
@@ -27,7 +30,7 @@ import (
 // build gives the path of a tool's binary in the tree's .cache/bin. The go
 // command finds out whether it is up to date, which takes a quarter of a
 // second; the lock keeps test packages that run at once from building twice.
-func build(t testing.TB, tool, pkg string) string {
+func build(t testing.TB, tool, pkg string, flags ...string) string {
 	t.Helper()
 	root := treeRoot(t)
 	bin := filepath.Join(root, ".cache", "bin")
@@ -43,19 +46,14 @@ func build(t testing.TB, tool, pkg string) string {
 		t.Fatalf("servers: lock %s: %v", lock.Name(), err)
 	}
 	path := filepath.Join(bin, tool)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, pkg)
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = filepath.Join(root, "tools", tool)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS=", "GOARCH=", "PWD="+cmd.Dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("servers: build %s: %v\n%s", tool, err, out)
 	}
 	return path
-}
-
-// Telemetrygen gives the path of the OpenTelemetry Collector's load generator.
-func Telemetrygen(t testing.TB) string {
-	t.Helper()
-	return build(t, "telemetrygen", "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
 }
 
 // treeRoot is the folder of the project's go.mod, above the test's own.

@@ -26,7 +26,7 @@ import (
 type event struct {
 	ID         int      `json:"id"`
 	Items      int      `json:"items"`      // on each way
-	Ways       []string `json:"ways"`       // statsd, wavefront, file, ipc, http, forward
+	Ways       []string `json:"ways"`       // statsd, wavefront, file, ipc, http, forward, and pointWays
 	Background bool     `json:"background"` // go on without end after the response
 	PauseUs    int      `json:"pause_us"`   // after each item
 	Lenient    bool     `json:"lenient"`    // errors are written down, not returned
@@ -138,6 +138,11 @@ func field(number byte, content []byte) []byte {
 func (s *sender) all(e event, round string, from int) (err error) {
 	for n := from; n < from+e.Items; n++ {
 		for _, way := range e.Ways {
+			if pointWays[way] != nil {
+				err = errors.Join(err, s.sendPoint(way))
+				time.Sleep(time.Duration(e.PauseUs) * time.Microsecond)
+				continue
+			}
 			err = errors.Join(err, s.send(way, fmt.Sprintf("item.%s.%s.%d", way, round, n)))
 			time.Sleep(time.Duration(e.PauseUs) * time.Microsecond)
 		}

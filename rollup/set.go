@@ -1,0 +1,181 @@
+package rollup
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+)
+
+const (
+	// precision is the binary logarithm of how many registers a set has: the
+	// standard error is 1.04/√4096, 1.6 %.
+	precision = 12
+	registers = 1 << precision
+	// maxSparse is how many registers are kept one by one, at 8 to 16 bytes each,
+	// before all of them are, at a byte each.
+	maxSparse = 256
+)
+
+// set counts different members by HyperLogLog. A register's value is the
+// greatest that any member gives it, so merging is exact and needs no order.
+type set struct {
+	sparse []uint32 // register<<8 | value, by the register's low bits; at most half of it is not 0
+	n      int      // how many are not
+	dense  []uint8
+}
+
+// placeOf gives the register of a member and its value there, as register<<8 |
+// value. It is a part of the format: sketches of other environments, and other
+// versions, must put a member at the same place. FNV-1a, then the finalizer of
+// MurmurHash3, because FNV's high bits are poor.
+func placeOf(member []byte) uint32 {
+	h := uint64(14695981039346656037)
+	for _, c := range member {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	h ^= h >> 33
+	value := bits.LeadingZeros64(h<<precision|1<<(precision-1)) + 1
+	return uint32(h>>(64-precision))<<8 | uint32(value)
+}
+
+// maxRegister is the greatest value that placeOf gives.
+const maxRegister = 64 - precision + 1
+
+// insert notes a place and gives how many bytes it took for that.
+func (s *set) insert(place uint32) (grew int) {
+	if s.dense != nil {
+		s.dense[place>>8] = max(s.dense[place>>8], uint8(place))
+		return 0
+	}
+	if slot := s.slot(place); slot != nil && *slot != 0 {
+		*slot = max(*slot, place)
+		return 0
+	}
+	before := s.bytes()
+	switch {
+	case 2*s.n < len(s.sparse):
+	case s.n < maxSparse:
+		old := s.sparse
+		s.sparse = make([]uint32, max(2*len(old), 8))
+		for _, p := range old {
+			if p != 0 {
+				*s.slot(p) = p
+			}
+		}
+	default:
+		s.dense = make([]uint8, registers)
+		for _, p := range s.sparse {
+			if p != 0 {
+				s.dense[p>>8] = uint8(p)
+			}
+		}
+		s.sparse, s.n = nil, 0
+		return s.bytes() - before + s.insert(place)
+	}
+	*s.slot(place) = place
+	s.n++
+	return s.bytes() - before
+}
+
+// slot is where a place's register is in the sparse table, or would be; nil
+// while there is no table.
+func (s *set) slot(place uint32) *uint32 {
+	if len(s.sparse) == 0 {
+		return nil
+	}
+	mask := uint32(len(s.sparse) - 1)
+	for i := place >> 8 & mask; ; i = (i + 1) & mask {
+		if p := &s.sparse[i]; *p == 0 || *p>>8 == place>>8 {
+			return p
+		}
+	}
+}
+
+func (s *set) merge(other *set) {
+	for _, place := range other.sparse {
+		if place != 0 {
+			s.insert(place)
+		}
+	}
+	for i, value := range other.dense {
+		if value > 0 {
+			s.insert(uint32(i)<<8 | uint32(value))
+		}
+	}
+}
+
+func (s *set) bytes() int { return 4*cap(s.sparse) + cap(s.dense) }
+
+// appendSketch appends the registers that are not 0, 3 bytes each: the register
+// in two, the greater first, and its value.
+func (s *set) appendSketch(dst []byte) []byte {
+	put := func(place uint32) { dst = append(dst, byte(place>>16), byte(place>>8), byte(place)) }
+	for _, place := range slices.Sorted(slices.Values(s.sparse)) {
+		if place != 0 {
+			put(place)
+		}
+	}
+	for i, value := range s.dense {
+		if value > 0 {
+			put(uint32(i)<<8 | uint32(value))
+		}
+	}
+	return dst
+}
+
+// estimate is about how many different members there were: Ertl's improved raw
+// estimator (arXiv:1702.01284), which needs no tables and no thresholds.
+func (s *set) estimate() float64 {
+	var histogram [maxRegister + 1]int
+	histogram[0] = registers
+	count := func(value uint8) {
+		if value > 0 {
+			histogram[min(value, maxRegister)]++
+			histogram[0]--
+		}
+	}
+	for _, place := range s.sparse {
+		count(uint8(place))
+	}
+	for _, value := range s.dense {
+		count(value)
+	}
+	if histogram[0] == registers {
+		return 0
+	}
+	z := registers * tau(1-float64(histogram[maxRegister])/registers)
+	for k := maxRegister - 1; k >= 1; k-- {
+		z = 0.5 * (z + float64(histogram[k]))
+	}
+	z += registers * sigma(float64(histogram[0])/registers)
+	return math.Round(registers / (2 * math.Ln2) * registers / z)
+}
+
+func sigma(x float64) float64 {
+	y, z := 1.0, x
+	for before := -1.0; z != before; {
+		x *= x
+		before = z
+		z += x * y
+		y += y
+	}
+	return z
+}
+
+func tau(x float64) float64 {
+	if x == 0 || x == 1 {
+		return 0
+	}
+	y, z := 1.0, 1-x
+	for before := -1.0; z != before; {
+		x = math.Sqrt(x)
+		before = z
+		y *= 0.5
+		z -= (1 - x) * (1 - x) * y
+	}
+	return z / 3
+}

@@ -1,0 +1,258 @@
+package emf
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
+	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
+	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+func text(pairs ...string) (list []*commonpb.KeyValue) {
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, &commonpb.KeyValue{Key: pairs[i],
+			Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: pairs[i+1]}}})
+	}
+	return list
+}
+
+func export(t testing.TB, metrics ...*metricspb.Metric) []byte {
+	t.Helper()
+	body, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
+		Resource:     &resourcepb.Resource{Attributes: text("faas.name", "shop", "process.pid", "7")},
+		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+const at = 1790000040000 // milliseconds
+
+func number(v float64, attributes ...string) *metricspb.NumberDataPoint {
+	return &metricspb.NumberDataPoint{TimeUnixNano: at * 1e6, Attributes: text(attributes...),
+		Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
+}
+
+func gauge(name, unit string, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
+	return &metricspb.Metric{Name: name, Unit: unit, Data: &metricspb.Metric_Gauge{
+		Gauge: &metricspb.Gauge{DataPoints: points}}}
+}
+
+func sum(name string, temporality int32, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
+	return &metricspb.Metric{Name: name, Unit: "{call}", Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{
+		DataPoints: points, AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: true}}}
+}
+
+// values is a histogram whose bounds are its values.
+func values(name string, temporality int32, counts map[float64]uint64) *metricspb.Metric {
+	p := &metricspb.HistogramDataPoint{TimeUnixNano: at * 1e6, Sum: new(float64)}
+	for _, v := range slices.Sorted(maps.Keys(counts)) {
+		p.ExplicitBounds, p.BucketCounts = append(p.ExplicitBounds, v), append(p.BucketCounts, counts[v])
+		p.Count += counts[v]
+		*p.Sum += v * float64(counts[v])
+	}
+	p.BucketCounts = append(p.BucketCounts, 0)
+	return &metricspb.Metric{Name: name, Unit: "ms", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
+		AggregationTemporality: metricspb.AggregationTemporality(temporality),
+		DataPoints:             []*metricspb.HistogramDataPoint{p}}}}
+}
+
+func encode(o Options, records []byte) (string, map[string]int) {
+	dropped := map[string]int{}
+	return string(New(o).AppendBody(nil, records, func(reason string, n int) { dropped[reason] += n })), dropped
+}
+
+var shop = Options{Namespace: "Shop", Tags: []string{"faas.name"}}
+
+func TestDocuments(t *testing.T) {
+	ended := number(7, "a", "b")
+	ended.StartTimeUnixNano = at*1e6 - 60e9
+	got, dropped := encode(shop, export(t, sum("calls", 1, number(2, "a", "b"), ended),
+		gauge("memory", "By", number(64, "a", "b")),
+		values("wait", 1, map[float64]uint64{1.5: 2, 4: 1}), sum("total", 2, number(1)), gauge("nan", "", number(math.NaN())),
+		gauge("", "", number(1)), gauge("a", "", number(5, "a", "b"), number(6, "a", "b")),
+		gauge("t", "", &metricspb.NumberDataPoint{})))
+	const (
+		head = `{"_aws":{"Timestamp":1790000040000,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["a",` +
+			`"faas.name"]],"Metrics":[`
+		want = head + `{"Name":"calls","Unit":"Count"},{"Name":"memory","Unit":"Bytes"},{"Name":"a_"}]}]},"a":"b",` +
+			`"faas.name":"shop","calls":2,"memory":64,"a_":5}` + "\n" +
+			`{"_aws":{"Timestamp":1790000039999,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["a","faas.name"]],` +
+			`"Metrics":[{"Name":"calls","Unit":"Count"}]}]},"a":"b","faas.name":"shop","calls":7}` + "\n" +
+			`{"_aws":{"Timestamp":1790000040000,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["faas.name"]],` +
+			`"Metrics":[{"Name":"wait","Unit":"Milliseconds"}]}]},"faas.name":"shop","wait":[1.5,1.5,4]}` + "\n" +
+			head + `{"Name":"a_"}]}]},"a":"b","faas.name":"shop","a_":6}` + "\n"
+	)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if want := map[string]int{"cumulative_temporality": 1, "not_a_number": 1, "no_name": 1, "no_time": 1}; !maps.Equal(
+		want, dropped) {
+		t.Errorf("dropped %v", dropped)
+	}
+	check(t, got)
+}
+
+func TestDistributions(t *testing.T) {
+	rising := map[float64]uint64{}
+	for i := range 100 {
+		rising[float64(i)] = uint64(i) + 1
+	}
+	for name, tt := range map[string]struct {
+		counts    map[float64]uint64
+		documents int
+		count     float64 // that CloudWatch will see
+	}{
+		"few":       {map[float64]uint64{1: 3}, 1, 3},
+		"a hundred": {map[float64]uint64{1: 99, 2: 1}, 1, 100},
+		"more":      {map[float64]uint64{1: 99, 2: 102}, 3, 201},
+		"rounded":   {rising, 10, 1000},
+		"too many":  {map[float64]uint64{1: 900_000, 2: 99_000, 50: 1000}, 10, 1000},
+	} {
+		body := export(t, values("wait", 1, tt.counts))
+		got, dropped := encode(shop, body)
+		sum, count := 0.0, 0.0
+		wantSum, wantCount := 0.0, 0.0
+		for v, n := range tt.counts {
+			wantSum, wantCount = wantSum+v*float64(n), wantCount+float64(n)
+		}
+		for line := range strings.Lines(got) {
+			var document struct{ Wait []float64 }
+			if err := json.Unmarshal([]byte(line), &document); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range document.Wait {
+				sum, count = sum+v, count+1
+			}
+		}
+		if count != tt.count || math.Abs(sum/count-wantSum/wantCount) > .01 || strings.Count(got, "\n") != tt.documents ||
+			len(dropped) > 0 {
+			t.Errorf("%s: %v values of mean %v, not of %v, in %d documents", name, count, sum/count, wantSum/wantCount,
+				strings.Count(got, "\n"))
+		}
+		check(t, got)
+	}
+	o := shop
+	o.Counts, o.HighResolution = true, true
+	got, _ := encode(o, export(t, values("wait", 1, map[float64]uint64{1: 900, 2: 100})))
+	if want := `"Unit":"Milliseconds","StorageResolution":1}]}]},"faas.name":"shop",` +
+		`"wait":{"Values":[1,2],"Counts":[900,100],"Max":2,"Min":1,"Count":1000,"Sum":1100}}` +
+		"\n"; !strings.HasSuffix(got, want) {
+		t.Error(got)
+	}
+}
+
+func TestWithinLimits(t *testing.T) {
+	var metrics []*metricspb.Metric
+	var attributes []string
+	for i := range 50 {
+		attributes = append(attributes, fmt.Sprintf("%02d%s", i, strings.Repeat("k", 300)), strings.Repeat("ü", 600))
+	}
+	for i := range 250 {
+		metrics = append(metrics, gauge(fmt.Sprintf("%d%s", i, strings.Repeat("n", 2000)), "", number(1, attributes...)))
+	}
+	got, dropped := encode(shop, export(t, metrics...))
+	if n := check(t, got); n != 250 || len(dropped) > 0 {
+		t.Errorf("%d metrics, dropped %v", n, dropped)
+	}
+}
+
+// check judges documents by the rules of the specification, and gives how many
+// metrics they have.
+func check(t testing.TB, documents string) (metrics int) {
+	t.Helper()
+	for line := range strings.Lines(documents) {
+		if len(line) > 256<<10 || !strings.HasSuffix(line, "\n") {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+		var root map[string]any
+		var head struct {
+			AWS struct {
+				Timestamp         int64
+				CloudWatchMetrics []struct {
+					Namespace  string
+					Dimensions [][]string
+					Metrics    []struct {
+						Name, Unit        string
+						StorageResolution int
+					}
+				}
+			} `json:"_aws"`
+		}
+		if err := json.Unmarshal([]byte(line), &root); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if err := json.Unmarshal([]byte(line), &head); err != nil || head.AWS.Timestamp <= 0 ||
+			len(head.AWS.CloudWatchMetrics) == 0 {
+			t.Errorf("%v: %s", err, line)
+		}
+		for _, directive := range head.AWS.CloudWatchMetrics {
+			if n := len(directive.Namespace); n == 0 || n > 1024 || len(directive.Dimensions) == 0 ||
+				len(directive.Metrics) > 100 {
+				t.Errorf("%s", line)
+			}
+			for _, set := range directive.Dimensions {
+				if len(set) > 30 {
+					t.Errorf("%d dimensions", len(set))
+				}
+				for _, name := range set {
+					if value, ok := root[name].(string); !ok || name == "" || len(name) > 250 || value == "" ||
+						len([]rune(value)) > 1024 {
+						t.Errorf("dimension %q is %v", name, root[name])
+					}
+				}
+			}
+			for _, m := range directive.Metrics {
+				metrics++
+				list, isList := root[m.Name].([]any)
+				_, isNumber := root[m.Name].(float64)
+				if m.Name == "" || len(m.Name) > 1024 || !isNumber && !isList || len(list) > 100 || isList && len(list) == 0 {
+					t.Errorf("metric %q is %v", m.Name, root[m.Name])
+				}
+			}
+		}
+	}
+	return metrics
+}
+
+func FuzzDocuments(f *testing.F) {
+	f.Add("calls", "a", "b", 1.5)
+	f.Add("a", "a", "\"\n\\", -1e300)
+	f.Add("_aws", "_aws", "x", 0.0)
+	f.Add("a_", "a", "\u2028", math.Inf(1))
+	f.Fuzz(func(t *testing.T, name, key, value string, v float64) {
+		name, key, value = strings.ToValidUTF8(name, "?"), strings.ToValidUTF8(key, "?"), strings.ToValidUTF8(value, "?")
+		got, _ := encode(Options{Namespace: "n", Tags: []string{"faas.name"}}, export(t,
+			gauge(name, "", number(v, key, value, value, key)), sum(key, 1, number(v, key+"_", value)),
+			values(value, 1, map[float64]uint64{v: 7})))
+		check(t, got)
+	})
+}
+
+func BenchmarkAppendBody(b *testing.B) {
+	var metrics []*metricspb.Metric
+	for i := range 100 { // of ten minutes
+		points := make([]*metricspb.NumberDataPoint, 10)
+		for n := range points {
+			points[n] = number(float64(i), "route", "/cart", "status", "200")
+			points[n].TimeUnixNano += uint64(n) * 60e9
+		}
+		metrics = append(metrics, sum(fmt.Sprintf("requests.%d", i), 1, points...))
+	}
+	body := export(b, metrics...)
+	e := New(shop)
+	var dst []byte
+	for b.Loop() {
+		dst = e.AppendBody(dst[:0], body, func(string, int) {})
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/point")
+}

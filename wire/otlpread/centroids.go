@@ -1,0 +1,153 @@
+package otlpread
+
+import (
+	"math"
+
+	"slipstream/telemetry"
+)
+
+// Bucket is one of a histogram's: how many values lie above Low, up to High. The
+// ends may be infinite; those below zero include Low and not High.
+type Bucket struct {
+	Low, High float64
+	Count     uint64
+}
+
+// Centroids appends a distribution as values with counts, in rising order, at
+// most limit (at least 4) of them, to dst. Their mean is the distribution's own,
+// but for rounding: of each bucket the value at the same fraction of its width
+// stands for it, and that fraction is the one which makes the sums equal. Where
+// the bounds are the values themselves, as wire.Points writes them, they come
+// out unchanged. Too many buckets become one with their neighbour, by weight;
+// the lowest and the highest stay.
+func (p *Point) Centroids(dst []telemetry.Centroid, limit int) []telemetry.Centroid {
+	start := len(dst)
+	low, width, total := 0.0, 0.0, uint64(0)
+	for b := range p.bands {
+		low += b.Low * float64(b.Count)
+		width += (b.High - b.Low) * float64(b.Count)
+		total += b.Count
+	}
+	fraction := 0.5
+	if p.HasSum && width > 0 {
+		// A sum that no values in these buckets have is somebody's mistake.
+		if fraction = (p.Sum - low) / width; !(fraction >= 0) {
+			fraction = 0
+		}
+		fraction = min(fraction, 1)
+	}
+	for b := range p.bands {
+		value := b.High
+		if fraction < 1 {
+			value = b.Low + fraction*(b.High-b.Low)
+		}
+		if last := len(dst) - 1; last >= start && dst[last].Value == value {
+			dst[last].Count += float64(b.Count)
+			continue
+		}
+		dst = append(dst, telemetry.Centroid{Value: value, Count: float64(b.Count)})
+	}
+	if total == 0 && p.Count > 0 && p.HasSum { // no buckets, which OTLP allows
+		dst = append(dst, telemetry.Centroid{Value: p.Sum / float64(p.Count), Count: float64(p.Count)})
+	}
+	return dst[:start+merge(dst[start:], max(limit, 4))]
+}
+
+// merge makes at most limit of the centroids, and gives how many there are.
+func merge(c []telemetry.Centroid, limit int) int {
+	for len(c) > limit {
+		to := 1
+		for from := 1; from < len(c)-1; from += 2 {
+			one := c[from]
+			if from+1 < len(c)-1 {
+				other := c[from+1]
+				count := one.Count + other.Count
+				one = telemetry.Centroid{Value: (one.Value*one.Count + other.Value*other.Count) / count, Count: count}
+			}
+			c[to] = one
+			to++
+		}
+		c[to] = c[len(c)-1]
+		c = c[:to+1]
+	}
+	return len(c)
+}
+
+// bands gives the buckets that are not empty, from the lowest on, with what min
+// and max know of their ends.
+func (p *Point) bands(yield func(Bucket) bool) {
+	for b := range p.Buckets {
+		if b.Count == 0 {
+			continue
+		}
+		if p.HasMin && !math.IsNaN(p.Min) {
+			b.Low, b.High = max(b.Low, p.Min), max(b.High, p.Min)
+		}
+		if p.HasMax && !math.IsNaN(p.Max) {
+			b.Low, b.High = min(b.Low, p.Max), min(b.High, p.Max)
+		}
+		// An end that is not known is the other one.
+		switch {
+		case math.IsInf(b.Low, -1) && math.IsInf(b.High, 1):
+			b.Low, b.High = 0, 0
+		case math.IsInf(b.Low, -1):
+			b.Low = min(b.High, 0)
+		case math.IsInf(b.High, 1):
+			b.High = b.Low
+		}
+		if !yield(b) {
+			return
+		}
+	}
+}
+
+// Buckets gives the buckets of either histogram, from the lowest on: it is to be
+// ranged over.
+func (p *Point) Buckets(yield func(Bucket) bool) {
+	if p.Kind == Exponential {
+		p.exponentials(yield)
+		return
+	}
+	low := math.Inf(-1)
+	for i, count := range p.Counts {
+		high := math.Inf(1)
+		if i < len(p.Bounds) {
+			high = p.Bounds[i]
+		}
+		if !yield(Bucket{low, high, count}) {
+			return
+		}
+		low = high
+	}
+}
+
+func (p *Point) exponentials(yield func(Bucket) bool) {
+	for i := len(p.Negative.Counts) - 1; i >= 0; i-- {
+		index := int64(p.Negative.Offset) + int64(i)
+		if !yield(Bucket{-bound(p.Scale, index+1), -bound(p.Scale, index), p.Negative.Counts[i]}) {
+			return
+		}
+	}
+	// The zero bucket's values are nearly that, whatever its breadth.
+	if p.Zero > 0 && !yield(Bucket{0, 0, p.Zero}) {
+		return
+	}
+	for i, count := range p.Positive.Counts {
+		index := int64(p.Positive.Offset) + int64(i)
+		if !yield(Bucket{bound(p.Scale, index), bound(p.Scale, index+1), count}) {
+			return
+		}
+	}
+}
+
+// bound is base^index with base = 2^(2^-scale), within what a float64 holds.
+func bound(scale int32, index int64) float64 {
+	exponent := math.Ldexp(float64(index), -int(scale))
+	switch {
+	case exponent >= 1024:
+		return math.MaxFloat64
+	case exponent < -1074:
+		return 0
+	}
+	return math.Exp2(exponent)
+}
