@@ -128,7 +128,11 @@ var layers = []row{
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
 	// Of the edge, what a configuration amounts to: edge.Inspect.
-	{prefix: "cmd/slipstream", project: []string{"=edge", "emulator", "demo", "deploy"}},
+	{prefix: "cmd/slipstream", project: []string{"=edge", "emulator", "demo", "deploy", "tail", "telemetry"},
+		modules: []string{xsys}},
+	// The other end of a destination, for people: it reads what the extension writes.
+	{prefix: "tail", project: []string{"telemetry", "wire", "intake/otlp"}, modules: []string{compress},
+		tests: []string{"rollup", "destination", "process/platform"}},
 	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
 
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},

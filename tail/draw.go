@@ -58,10 +58,11 @@ func (t *Table) Draw(size Size, color bool) []string {
 	if d.same != "" {
 		head += ", " + d.same
 	}
-	for n, what := range map[int]string{t.left: "points of more than 1,000 series", t.unknown: "unknown lines"} {
-		if n > 0 {
-			head += fmt.Sprintf(", %d %s", n, what)
-		}
+	if t.left > 0 {
+		head += fmt.Sprintf(", %d points of more than %d series left out", t.left, maxSeries)
+	}
+	if t.unknown > 0 {
+		head += fmt.Sprintf(", %d unknown lines", t.unknown)
 	}
 	if t.newest > math.MinInt64 {
 		end := time.Unix(0, (t.newest+1)*int64(t.config.Bin)).UTC()

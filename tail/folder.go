@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ func NewFolder(root string, since time.Time) (*Folder, error) {
 // Poll gives the lines of the files that are new, the oldest file first, to take,
 // borrowed for the call. What is wrong with one file, and the first error of take
 // in each, is told to warn; the rest is read. An error ends it: the folder itself.
-func (f *Folder) Poll(take func(line []byte) error, warn func(error)) error {
+// It returns early, without one, when ctx ends.
+func (f *Folder) Poll(ctx context.Context, take func(line []byte) error, warn func(error)) error {
 	type found struct {
 		path string
 		at   time.Time
@@ -58,10 +60,7 @@ func (f *Folder) Poll(take func(line []byte) error, warn func(error)) error {
 	var list []found
 	err := filepath.WalkDir(f.root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			if path != f.root && errors.Is(err, fs.ErrNotExist) {
-				return nil // gone meanwhile
-			}
-			return err
+			return f.unreadable(path, err, warn)
 		}
 		hidden := path != f.root && strings.HasPrefix(d.Name(), ".")
 		if hidden && d.IsDir() {
@@ -86,16 +85,32 @@ func (f *Folder) Poll(take func(line []byte) error, warn func(error)) error {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.path, b.path))
 	})
 	for _, file := range list {
-		if err := readFile(file.path, take, warn); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := readFile(ctx, file.path, take, warn); err != nil {
 			warn(fmt.Errorf("read %s: %w", file.path, err))
 		}
 	}
 	return nil
 }
 
+// unreadable passes over what is gone meanwhile, and a folder within that cannot be
+// read, which is told once.
+func (f *Folder) unreadable(path string, err error, warn func(error)) error {
+	if path == f.root {
+		return err
+	}
+	if _, told := f.seen[path]; !told && len(f.seen) < maxFiles && !errors.Is(err, fs.ErrNotExist) {
+		f.seen[path] = struct{}{}
+		warn(fmt.Errorf("read folder: %w", err))
+	}
+	return nil
+}
+
 // readFile gives the whole lines of one file, decompressed by what its first bytes
 // say.
-func readFile(path string, take func([]byte) error, warn func(error)) error {
+func readFile(ctx context.Context, path string, take func([]byte) error, warn func(error)) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -112,7 +127,7 @@ func readFile(path string, take func([]byte) error, warn func(error)) error {
 	scanner.Buffer(make([]byte, 0, 64<<10), maxLine)
 	scanner.Split(source.split)
 	bad := 0
-	for n := 1; scanner.Scan(); n++ {
+	for n := 1; ctx.Err() == nil && scanner.Scan(); n++ {
 		if err := take(scanner.Bytes()); err != nil {
 			if bad++; bad == 1 {
 				warn(fmt.Errorf("read %s: line %d: %w", path, n, err))
