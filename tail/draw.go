@@ -32,7 +32,8 @@ func (t *Table) sorted() []*series {
 		list = append(list, s)
 	}
 	slices.SortFunc(list, func(a, b *series) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.tags, b.tags), cmp.Compare(a.kind, b.kind))
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.function, b.function), cmp.Compare(a.tags, b.tags),
+			cmp.Compare(a.kind, b.kind))
 	})
 	return list
 }
@@ -56,7 +57,7 @@ func (t *Table) Draw(size Size, color bool) []string {
 	d.plan(list)
 	head := fmt.Sprintf("%d series, %d points", len(list), t.points)
 	if d.same != "" {
-		head += ", " + d.same
+		head = d.same + ": " + head
 	}
 	if t.left > 0 {
 		head += fmt.Sprintf(", %d points of more than %d series left out", t.left, maxSeries)
@@ -75,7 +76,7 @@ func (t *Table) Draw(size Size, color bool) []string {
 	d.line("1", d.head(t.config.Bin))
 	for i, s := range list {
 		need := 1
-		if d.below && s.tags != "" {
+		if d.below && d.tagsOf(s) != "" {
 			need = 2
 		}
 		room := size.Rows - len(d.lines)
@@ -92,28 +93,28 @@ func (t *Table) Draw(size Size, color bool) []string {
 type drawing struct {
 	columns, name, tags, history int
 	below                        bool   // tags have lines of their own
-	same                         string // the tags of all rows, if they are the same
+	same                         string // the function of all rows, if it is the same
 	color                        bool
 	lines                        []string
 }
 
 // fixed are the columns of numbers: value, count, three percentiles, each with the
 // space before.
-const fixed = 9 + 7 + 3*7
+const fixed = 9 + 8 + 3*7
 
 // plan gives each column its width.
 func (d *drawing) plan(list []*series) {
 	longest, tags := len("METRIC"), 0
 	for i, s := range list {
-		longest, tags = max(longest, utf8.RuneCountInString(s.name)), max(tags, utf8.RuneCountInString(s.tags))
 		if i == 0 {
-			d.same = s.tags
-		} else if d.same != s.tags {
+			d.same = s.function
+		} else if d.same != s.function {
 			d.same = ""
 		}
 	}
-	if len(list) > 0 && d.same == list[0].tags {
-		tags = 0
+	for _, s := range list {
+		longest = max(longest, utf8.RuneCountInString(s.name))
+		tags = max(tags, utf8.RuneCountInString(d.tagsOf(s)))
 	}
 	d.history = narrowHistory
 	if d.columns < wide {
@@ -135,6 +136,14 @@ func (d *drawing) plan(list []*series) {
 	d.history = min(max(d.history, d.columns-used), maxHistory)
 }
 
+// tagsOf is what a row's tags are shown as: with its function, unless all have that.
+func (d *drawing) tagsOf(s *series) string {
+	if d.same != "" || s.function == "" {
+		return s.tags
+	}
+	return strings.TrimSuffix(s.function+" "+s.tags, " ")
+}
+
 func (d *drawing) head(bin time.Duration) string {
 	history := "BINS OF " + strings.TrimSuffix(strings.TrimSuffix(bin.String(), "0s"), "0m")
 	if d.history < len(history) {
@@ -151,7 +160,7 @@ func (d *drawing) cells(name, tags, kind, value, count string, percentiles [3]st
 	if d.columns >= wide {
 		text += " " + fit(kind, 5)
 	}
-	text += fmt.Sprintf(" %8s %6s %6s %6s %6s ", value, count, percentiles[0], percentiles[1], percentiles[2])
+	text += fmt.Sprintf(" %8s %7s %6s %6s %6s ", value, count, percentiles[0], percentiles[1], percentiles[2])
 	return strings.TrimRight(text+fit(history, d.history), " ")
 }
 
@@ -166,10 +175,10 @@ func (d *drawing) row(t *Table, s *series) {
 			percentiles[i] = quantity(v, s.unit)
 		}
 	}
-	d.line("", d.cells(clean(s.name, ""), clean(s.tags, ""), string(s.kind), t.value(s), count, percentiles,
-		sparkline(t.history(s, d.history))))
-	if d.below && s.tags != "" {
-		d.line(faint, "  "+clean(s.tags, ""))
+	d.line("", d.cells(clean(s.name, ""), clean(d.tagsOf(s), ""), string(s.kind), t.value(s), count, percentiles,
+		sparkline(t.history(s, d.history), s.kind != gauge)))
+	if tags := d.tagsOf(s); d.below && tags != "" {
+		d.line(faint, "  "+clean(tags, ""))
 	}
 }
 
@@ -195,7 +204,10 @@ func fit(text string, columns int) string {
 // AppendJSON appends a row of the table as a JSON object on a line, for each.
 func (t *Table) AppendJSON(dst []byte) ([]byte, error) {
 	for _, s := range t.sorted() {
-		row := map[string]any{"name": s.name, "kind": s.kind, "count": s.count}
+		row := map[string]any{"name": s.name, "kind": s.kind}
+		if s.function != "" {
+			row["function"] = s.function
+		}
 		if s.unit != "" {
 			row["unit"] = s.unit
 		}
@@ -209,7 +221,7 @@ func (t *Table) AppendJSON(dst []byte) ([]byte, error) {
 			row["total"] = finite(s.total)
 			row["rate"] = finite(s.bins[len(s.bins)-1].sum / t.config.Bin.Seconds())
 		case distribution:
-			row["sum"] = finite(s.total)
+			row["count"], row["sum"] = s.count, finite(s.total)
 			p := s.percentiles()
 			row["p50"], row["p90"], row["p99"] = finite(p[0]), finite(p[1]), finite(p[2])
 		}

@@ -14,7 +14,7 @@ func quantity(v float64, unit string) string {
 		return "–"
 	}
 	if math.IsInf(v, 0) {
-		return strings.TrimSuffix(strconv.FormatFloat(v, 'g', -1, 64), "inity")
+		return strconv.FormatFloat(v, 'g', -1, 64)
 	}
 	if v < 0 {
 		return "-" + quantity(-v, unit)
@@ -67,8 +67,8 @@ func digits(v float64) string {
 	for limit := 9.995; places > 0 && v >= limit; limit *= 10 {
 		places--
 	}
-	if v > 0 && v < 0.1 {
-		places = 3
+	for limit := 0.1; places < 5 && v > 0 && v < limit; limit /= 10 {
+		places++
 	}
 	text := strconv.FormatFloat(v, 'f', places, 64)
 	if strings.Contains(text, ".") {
@@ -94,7 +94,7 @@ func duration(seconds float64) string {
 	case seconds < 100*3600:
 		return fmt.Sprintf("%dh%02dm", int(seconds)/3600, int(seconds)/60%60)
 	}
-	return digits(seconds/86400) + "d"
+	return scaled(seconds/86400, 1000, []string{"d", "kd", "Md", "Gd"})
 }
 
 // rate writes so many a second in the unit of time in which it is not tiny.
@@ -114,26 +114,29 @@ func rate(perSecond float64, unit string) string {
 
 var bars = []rune("▁▂▃▄▅▆▇█")
 
-// sparkline draws values from the lowest to the highest bar; NaN is a gap. All
-// the same are drawn in the middle, zeros at the bottom.
-func sparkline(values []float64) string {
+// sparkline draws values as bars; NaN is a gap. The lowest bar is zero, or else the
+// lowest value; values that are all the same are then drawn in the middle.
+func sparkline(values []float64, fromZero bool) string {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
 		if !math.IsNaN(v) {
 			low, high = min(low, v), max(high, v)
 		}
 	}
-	low = min(low, 0)
-	high = max(high, 0)
+	if fromZero {
+		low, high = min(low, 0), max(high, 0)
+	}
 	var b strings.Builder
 	for _, v := range values {
-		switch {
+		switch at := (v - low) / (high - low); {
 		case math.IsNaN(v):
 			b.WriteByte(' ')
-		case high == low:
+		case high == low && fromZero:
 			b.WriteRune(bars[0])
+		case math.IsNaN(at):
+			b.WriteRune(bars[len(bars)/2-1])
 		default:
-			b.WriteRune(bars[min(int((v-low)/(high-low)*float64(len(bars))), len(bars)-1)])
+			b.WriteRune(bars[min(int(at*float64(len(bars))), len(bars)-1)])
 		}
 	}
 	return b.String()

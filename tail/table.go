@@ -64,17 +64,18 @@ const (
 
 // series is one row.
 type series struct {
-	name, tags, unit string
-	kind             kind
-	total            float64 // of a counter; the sum of a distribution
-	count            float64 // points; values of a distribution
-	last             float64
-	at               int64 // when last was, nanoseconds since 1970
-	low, high        float64
-	bins             []bin  // rising, at most maxHistory
-	sketch           sketch // what is not in instances
-	instances        []*instance
-	given            map[float64]float64 // quantiles that a Summary gave
+	function, name string
+	tags, unit     string
+	kind           kind
+	total          float64 // of a counter; the sum of a distribution
+	count          float64 // points; values of a distribution
+	last           float64
+	at             int64 // when last was, nanoseconds since 1970
+	low, high      float64
+	bins           []bin  // rising, at most maxHistory
+	sketch         sketch // what is not in instances
+	instances      []*instance
+	given          map[float64]float64 // quantiles that a Summary gave
 }
 
 type bin struct {
@@ -122,8 +123,10 @@ func (t *Table) take(p *otlpread.Point) {
 	if when.After(now) {
 		when = now
 	}
-	// What a delta covers ends at its time, so a whole minute's is that minute's.
-	at := when.UnixNano() - 1
+	at := when.UnixNano()
+	if p.Kind != otlpread.Gauge {
+		at-- // what a sum covers ends at its time, so a whole minute's is that minute's
+	}
 	s := t.find(p)
 	if s == nil {
 		t.left++
@@ -164,14 +167,14 @@ func (t *Table) find(p *otlpread.Point) *series {
 	case p.Kind == otlpread.Sum && (p.Monotonic || p.Temporality == otlpread.Delta):
 		k = counter
 	}
-	name, tags := cut(string(p.Name)), cut(tagsOf(p))
-	key := name + "\x00" + tags + "\x00" + string(k)
+	function, name, tags := cut(functionOf(p.Resource)), cut(string(p.Name)), cut(tagsOf(p))
+	key := strings.Join([]string{function, name, tags, string(k)}, "\x00")
 	s := t.series[key]
 	if s == nil {
 		if len(t.series) >= maxSeries {
 			return nil
 		}
-		s = &series{name: name, tags: tags, unit: string(p.Unit), kind: k, at: math.MinInt64,
+		s = &series{function: function, name: name, tags: tags, unit: string(p.Unit), kind: k, at: math.MinInt64,
 			low: math.Inf(1), high: math.Inf(-1)}
 		t.series[key] = s
 	}
@@ -185,16 +188,13 @@ func cut(text string) string {
 	return text
 }
 
-// tagsOf are the point's attributes by name, with the function's name in front.
+// tagsOf are the point's attributes, by name.
 func tagsOf(p *otlpread.Point) string {
 	var tags []string
 	for key, value := range p.Attributes.All() {
 		tags = append(tags, string(key)+"="+string(value.AppendText(nil)))
 	}
 	slices.Sort(tags)
-	if function := functionOf(p.Resource); function != "" {
-		tags = slices.Insert(tags, 0, function)
-	}
 	return strings.Join(tags, " ")
 }
 

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // The size of what is no screen, or does not tell.
@@ -13,8 +15,9 @@ const defaultColumns, defaultRows = 120, 40
 // COLUMNS and LINES say.
 func screenSize(w io.Writer) (columns, rows int) {
 	if file, ok := w.(*os.File); ok {
-		if columns, rows := windowSize(file); columns > 0 && rows > 0 {
-			return columns, rows
+		size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+		if err == nil && size.Col > 0 && size.Row > 0 {
+			return int(size.Col), int(size.Row)
 		}
 	}
 	return numberIn("COLUMNS", defaultColumns), numberIn("LINES", defaultRows)

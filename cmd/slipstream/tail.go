@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ Logs and spans are lines, times are UTC; with --metrics there is a table instead
 const (
 	pollEvery  = 300 * time.Millisecond
 	tableEvery = 10 * time.Second
+	maxTold    = 20
 )
 
 // tailing is what the flags of `slipstream tail` say, and what it works with.
@@ -44,6 +44,9 @@ type tailing struct {
 	view                 tail.View
 	table                *tail.Table // nil without --metrics
 	warned, drawn, taken int
+	redraws              bool     // the table is redrawn: what is to be told waits until the end
+	told                 []string // what waits, the first maxTold
+	receivers            []*tail.Receiver
 }
 
 func runTail(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -74,7 +77,7 @@ func runTail(ctx context.Context, args []string, stdout, stderr io.Writer) error
 			return err
 		}
 		fmt.Fprintf(stderr, "listening: SLIPSTREAM_DESTINATIONS=otlp+http://%s, Ctrl-C ends\n", receiver.Address())
-		defer t.close(receiver)
+		t.receivers = append(t.receivers, receiver)
 	}
 	if err := t.follow(ctx, folders); err != nil {
 		return err
@@ -158,23 +161,31 @@ func (t *tailing) complete(sources []string) (err error) {
 
 // follow shows what comes until ctx ends, or once.
 func (t *tailing) follow(ctx context.Context, folders []*tail.Folder) error {
-	redraws := t.table != nil && t.live && !t.json && !t.once
-	if redraws {
+	t.redraws = t.table != nil && t.live && !t.json && !t.once
+	if t.redraws {
 		enterScreen(t.stdout)
 	}
-	err := t.poll(ctx, folders, redraws)
-	if redraws {
-		leaveScreen(t.stdout)
+	err := t.poll(ctx, folders)
+	for _, receiver := range t.receivers {
+		t.close(receiver)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.redraws {
+		t.redraws = false
+		leaveScreen(t.stdout)
+	}
 	if t.table != nil {
 		err = errors.Join(err, t.append())
 	}
-	return errors.Join(err, t.out.Flush())
+	err = errors.Join(err, t.out.Flush())
+	for _, told := range t.told {
+		fmt.Fprintln(t.stderr, told)
+	}
+	return err
 }
 
-func (t *tailing) poll(ctx context.Context, folders []*tail.Folder, redraws bool) error {
+func (t *tailing) poll(ctx context.Context, folders []*tail.Folder) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	appended := time.Now()
@@ -193,7 +204,7 @@ func (t *tailing) poll(ctx context.Context, folders []*tail.Folder, redraws bool
 			t.table.Advance(time.Now())
 		}
 		switch due := time.Since(appended) >= tableEvery && t.taken != t.drawn; {
-		case redraws:
+		case t.redraws:
 			err = t.redraw()
 		case t.table != nil && due:
 			appended = time.Now()
@@ -227,7 +238,7 @@ func (t *tailing) export(x *telemetry.Export) error {
 	defer t.mu.Unlock()
 	t.taken++
 	if err := t.view.Export(x); err != nil {
-		fmt.Fprintln(t.stderr, "slipstream tail:", err)
+		t.tell(err)
 	}
 	if t.table == nil {
 		_ = t.out.Flush() // an error stays and is told by poll
@@ -240,7 +251,18 @@ func (t *tailing) warn(err error) {
 	defer t.mu.Unlock()
 	t.warned++
 	_ = t.out.Flush()
-	fmt.Fprintln(t.stderr, "slipstream tail:", err)
+	t.tell(err)
+}
+
+// tell writes to stderr, at the end where a table is on the screen.
+func (t *tailing) tell(err error) {
+	text := "slipstream tail: " + err.Error()
+	switch {
+	case !t.redraws:
+		fmt.Fprintln(t.stderr, text)
+	case len(t.told) < maxTold:
+		t.told = append(t.told, text)
+	}
 }
 
 // append writes the whole table below what is there.
@@ -276,13 +298,9 @@ func (t *tailing) close(receiver *tail.Receiver) {
 	defer cancel()
 	dropped, err := receiver.Close(ctx)
 	if err != nil {
-		fmt.Fprintln(t.stderr, "slipstream tail:", err)
+		t.warn(err)
 	}
-	var reasons []string
 	for reason, n := range dropped {
-		reasons = append(reasons, fmt.Sprintf("%d %s", n, reason))
-	}
-	if slices.Sort(reasons); len(reasons) > 0 {
-		fmt.Fprintf(t.stderr, "slipstream tail: could not be taken: %s\n", strings.Join(reasons, ", "))
+		t.warn(fmt.Errorf("%d could not be taken: %s", n, reason))
 	}
 }
