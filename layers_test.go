@@ -122,8 +122,8 @@ var layers = []row{
 
 	{prefix: "deploy"},
 	// Its queries are tried with what the extension would send.
-	{prefix: "deploy/dashboards", tests: []string{"=destination", "destination/prometheus", "telemetry",
-		"test/servers/metrics", "wire"}},
+	{prefix: "deploy/dashboards", tests: []string{"=destination", "destination/prometheus", "process/platform", "rollup",
+		"telemetry", "test/servers/metrics", "wire"}},
 	{prefix: "demo", project: []string{"demo", "deploy", "emulator"}},
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},

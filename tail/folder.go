@@ -109,7 +109,7 @@ func (f *Folder) unreadable(path string, err error, warn func(error)) error {
 }
 
 // readFile gives the whole lines of one file, decompressed by what its first bytes
-// say.
+// say, or its name.
 func readFile(ctx context.Context, path string, take func([]byte) error, warn func(error)) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -117,7 +117,7 @@ func readFile(ctx context.Context, path string, take func([]byte) error, warn fu
 	}
 	defer func() { _ = file.Close() }()
 	source := &watched{from: bufio.NewReader(file)}
-	if source.from, err = decompressed(source.from.(*bufio.Reader)); err != nil {
+	if source.from, err = decompressed(path, source.from.(*bufio.Reader)); err != nil {
 		return err
 	}
 	if z, ok := source.from.(*zstd.Decoder); ok {
@@ -143,19 +143,21 @@ func readFile(ctx context.Context, path string, take func([]byte) error, warn fu
 	return nil
 }
 
-func decompressed(r *bufio.Reader) (io.Reader, error) {
+func decompressed(path string, r *bufio.Reader) (io.Reader, error) {
 	magic, err := r.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	case len(magic) == 0:
+		return r, nil
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}), strings.HasSuffix(path, ".gz"):
 		z, err := gzip.NewReader(r)
 		if err != nil {
 			return nil, fmt.Errorf("the file is broken, or cut short: %w", err)
 		}
 		return z, nil
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), strings.HasSuffix(path, ".zst"):
 		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	}
 	return r, nil

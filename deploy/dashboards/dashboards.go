@@ -59,12 +59,12 @@ func quantile(q, name string) string {
 	return "histogram_quantile(" + q + ", sum by (job) (rate(<" + name + ">" + of + "[$__rate_interval])))"
 }
 
-var percentiles = []string{"0.5", "0.95", "0.99"}
+var percentiles = []struct{ quantile, legend string }{{"0.5", "p50"}, {"0.95", "p95"}, {"0.99", "p99"}}
 
 // ofDuration gives a query for each percentile.
 func ofDuration(name string) (list []query) {
-	for _, q := range percentiles {
-		list = append(list, query{quantile(q, name), "{{job}} p" + strings.TrimPrefix(q, "0.")})
+	for _, p := range percentiles {
+		list = append(list, query{quantile(p.quantile, name), "{{job}} " + p.legend})
 	}
 	return list
 }
