@@ -19,6 +19,7 @@ import (
 	"slipstream/process/platform"
 	"slipstream/rollup"
 	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 	"slipstream/test/servers/metrics"
 	"slipstream/wire"
 	format "slipstream/wire/prometheus"
@@ -76,14 +77,17 @@ func lifetime(t *testing.T, function, environment string, from time.Time, minute
 		if n == 0 {
 			events = began + "\n" + events
 		}
+		roll := func(p *telemetry.Point) {
+			if !bins.Add(p, at) {
+				t.Errorf("%s is in no bin", p.Name)
+			}
+		}
 		for line := range strings.Lines(events) {
 			kind, record, _ := strings.Cut(strings.TrimSpace(line), " ")
-			made.Take(&telemetry.Log{Type: kind, Time: at, Body: []byte(record)}, func(p *telemetry.Point) {
-				if !bins.Add(p, at) {
-					t.Errorf("%s is in no bin", p.Name)
-				}
-			})
+			made.Take(&telemetry.Log{Type: kind, Time: at, Body: []byte(record)}, roll)
 		}
+		made.Used(&usage.Reading{Known: 0xff, CPUUser: 40 * time.Millisecond, CPUSystem: 9 * time.Millisecond, Received: 900,
+			Sent: 4000, TempUsed: 1 << 20, OwnCPU: 3 * time.Millisecond, OwnMemory: 12 << 20}, at, roll)
 		end := from.Add(time.Duration(n+1) * time.Minute)
 		for _, bin := range bins.Close(end, true) {
 			x := bin.AppendCumulative(nil, from, end)
@@ -171,7 +175,8 @@ type board struct {
 			Datasource                struct{ UID string }
 		}
 	}
-	Templating struct {
+	Annotations struct{ List []any }
+	Templating  struct {
 		List []struct{ Name, Type, Query, Definition string }
 	}
 }
@@ -192,7 +197,7 @@ func TestFileIsADashboard(t *testing.T) {
 		variables[v.Name] = v.Type
 	}
 	if b.Title == "" || b.UID == "" || len(b.UID) > 40 || b.SchemaVersion < 36 || b.Time.From == "" || b.Time.To == "" ||
-		variables["datasource"] != "datasource" || variables["function"] != "query" {
+		b.Annotations.List == nil || variables["datasource"] != "datasource" || variables["function"] != "query" {
 		t.Errorf("the dashboard's own fields: %+v, variables %v", b, variables)
 	}
 	titles, ids, taken := map[string]bool{}, map[int]bool{}, map[[2]int]string{}
