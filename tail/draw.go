@@ -56,6 +56,9 @@ func (t *Table) Draw(size Size, color bool) []string {
 	d := drawing{columns: max(size.Columns, fewestColumns), color: color}
 	d.plan(list)
 	head := fmt.Sprintf("%d series, %d points", len(list), t.points)
+	if len(list) == 0 {
+		head = "no metrics yet"
+	}
 	if d.same != "" {
 		head = d.same + ": " + head
 	}
@@ -65,7 +68,7 @@ func (t *Table) Draw(size Size, color bool) []string {
 	if t.unknown > 0 {
 		head += fmt.Sprintf(", %d unknown lines", t.unknown)
 	}
-	if t.newest > math.MinInt64 {
+	if t.newest > math.MinInt64 && len(list) > 0 {
 		end := time.Unix(0, (t.newest+1)*int64(t.config.Bin)).UTC()
 		head += ", up to " + end.Format("15:04:05") + " UTC"
 	}

@@ -61,6 +61,10 @@ func (v *Lines) Log(l *telemetry.Log, res *telemetry.Resource) {
 
 // say sets the message: a record's own, or a platform event in few words.
 func (e *entry) say(kind string, body []byte) {
+	if kind == "slipstream.metrics" {
+		e.level, e.message = "EVENT", kind+" "+notZero(body)
+		return
+	}
 	event, platform := strings.CutPrefix(kind, "platform.")
 	if !platform {
 		e.message = textOf(body)
@@ -125,6 +129,22 @@ func reported(body []byte) string {
 	return strings.Join(said, ", ")
 }
 
+// notZero are the members of the extension's account that say something, by name.
+func notZero(account []byte) string {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(account, &members) != nil {
+		return textOf(account)
+	}
+	var said []string
+	for name, value := range members {
+		if text := textOf(value); text != "0" && text != "{}" && text != "null" && text != "" {
+			said = append(said, strings.TrimPrefix(name, "slipstream.")+"="+text)
+		}
+	}
+	slices.Sort(said)
+	return strings.Join(said, " ")
+}
+
 // textOf is a JSON string's text, and any other value as it is.
 func textOf(value []byte) string {
 	var text string
@@ -181,7 +201,7 @@ func (v *Lines) record(l *otlpread.Log) {
 	}
 	e.fields = strings.Join(fields, " ")
 	body := l.Body.AppendText(nil)
-	if strings.HasPrefix(kind, "platform.") {
+	if strings.HasPrefix(kind, "platform.") || kind == "slipstream.metrics" {
 		e.say(kind, body)
 	} else {
 		e.message = string(body)
