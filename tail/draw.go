@@ -21,8 +21,8 @@ const wide = 110
 const (
 	fewestColumns = 60
 	mostName      = 48
-	narrowHistory = 8
-	wideHistory   = 20
+	leastHistory  = 8
+	jsonHistory   = 20
 )
 
 // sorted gives the rows as they are shown.
@@ -38,16 +38,25 @@ func (t *Table) sorted() []*series {
 	return list
 }
 
-// value is a gauge's last value, a counter's rate in its newest bin, a
-// distribution's mean.
+// value is a gauge's last value, a counter's rate, a distribution's mean.
 func (t *Table) value(s *series) string {
 	switch s.kind {
 	case gauge:
 		return quantity(s.last, s.unit)
 	case counter:
-		return rate(s.bins[len(s.bins)-1].sum/t.config.Bin.Seconds(), s.unit)
+		return rate(t.rate(s), s.unit)
 	}
 	return quantity(s.total/s.count, s.unit)
+}
+
+// rate is a counter's, a second, in its newest bin; in the one before while time goes
+// on in the newest.
+func (t *Table) rate(s *series) float64 {
+	last := len(s.bins) - 1
+	if last > 0 && s.bins[last].number == t.open && s.bins[last-1].number == t.open-1 {
+		last--
+	}
+	return s.bins[last].sum / t.config.Bin.Seconds()
 }
 
 // Draw gives the lines of the table, none wider than size allows.
@@ -103,7 +112,7 @@ type drawing struct {
 
 // fixed are the columns of numbers: value, count, three percentiles, each with the
 // space before.
-const fixed = 9 + 8 + 3*7
+const fixed = 10 + 8 + 3*7
 
 // plan gives each column its width.
 func (d *drawing) plan(list []*series) {
@@ -119,15 +128,14 @@ func (d *drawing) plan(list []*series) {
 		longest = max(longest, utf8.RuneCountInString(s.name))
 		tags = max(tags, utf8.RuneCountInString(d.tagsOf(s)))
 	}
-	d.history = narrowHistory
+	d.history = leastHistory
 	if d.columns < wide {
 		d.below = tags > 0
 		d.name = min(longest, d.columns-fixed-1-d.history)
 	} else {
 		d.name = min(longest, mostName)
-		room := d.columns - fixed - 6 - d.name - 1 - wideHistory
+		room := d.columns - fixed - 6 - d.name - 1 - leastHistory
 		d.tags = min(tags, max(room-1, 0))
-		d.history = wideHistory
 	}
 	used := d.name + fixed + 1
 	if d.columns >= wide {
@@ -163,7 +171,7 @@ func (d *drawing) cells(name, tags, kind, value, count string, percentiles [3]st
 	if d.columns >= wide {
 		text += " " + fit(kind, 5)
 	}
-	text += fmt.Sprintf(" %8s %7s %6s %6s %6s ", value, count, percentiles[0], percentiles[1], percentiles[2])
+	text += fmt.Sprintf(" %9s %7s %6s %6s %6s ", value, count, percentiles[0], percentiles[1], percentiles[2])
 	return strings.TrimRight(text+fit(history, d.history), " ")
 }
 
@@ -222,14 +230,14 @@ func (t *Table) AppendJSON(dst []byte) ([]byte, error) {
 			row["last"] = finite(s.last)
 		case counter:
 			row["total"] = finite(s.total)
-			row["rate"] = finite(s.bins[len(s.bins)-1].sum / t.config.Bin.Seconds())
+			row["rate"] = finite(t.rate(s))
 		case distribution:
 			row["count"], row["sum"] = s.count, finite(s.total)
 			p := s.percentiles()
 			row["p50"], row["p90"], row["p99"] = finite(p[0]), finite(p[1]), finite(p[2])
 		}
 		var history []any
-		for _, v := range t.history(s, wideHistory) {
+		for _, v := range t.history(s, jsonHistory) {
 			history = append(history, finite(v))
 		}
 		row["history"] = history

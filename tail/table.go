@@ -28,6 +28,7 @@ type Table struct {
 	reader  otlpread.Reader
 	series  map[string]*series
 	newest  int64 // the newest bin of all
+	open    int64 // the bin that now is in, as far as Advance told
 	points  int
 	left    int // points of series beyond maxSeries
 	unknown int
@@ -50,7 +51,7 @@ func NewTable(c TableConfig) (*Table, error) {
 	if c.Bin <= 0 {
 		c.Bin = time.Minute
 	}
-	return &Table{config: c, series: map[string]*series{}, newest: math.MinInt64}, nil
+	return &Table{config: c, series: map[string]*series{}, newest: math.MinInt64, open: math.MinInt64}, nil
 }
 
 // kind is what a series' numbers mean.
@@ -105,7 +106,10 @@ func (t *Table) Export(x *telemetry.Export) error {
 }
 
 // Advance moves the history on to now where nothing comes.
-func (t *Table) Advance(now time.Time) { t.newest = max(t.newest, t.binOf(now.UnixNano())) }
+func (t *Table) Advance(now time.Time) {
+	t.open = t.binOf(now.UnixNano())
+	t.newest = max(t.newest, t.open)
+}
 
 func (t *Table) binOf(nanoseconds int64) int64 { return nanoseconds / int64(t.config.Bin) }
 
@@ -256,7 +260,10 @@ func instanceOf(p *otlpread.Point) string {
 }
 
 func (t *Table) distribution(s *series, b *bin, p *otlpread.Point) {
-	t.buf = p.Centroids(t.buf[:0], maxCentroids)
+	t.buf = t.buf[:0]
+	if p.Kind != otlpread.Histogram || len(p.Bounds) > 0 || p.Count <= 1 { // without buckets the values are not known
+		t.buf = p.Centroids(t.buf, maxCentroids)
+	}
 	rise := bin{sum: p.Sum, count: float64(p.Count)}
 	if p.Temporality == otlpread.Cumulative || p.Kind == otlpread.Summary {
 		rise = s.rise(p, p.Sum, float64(p.Count), append([]telemetry.Centroid{}, t.buf...))
@@ -296,7 +303,7 @@ func (s *series) percentiles() [3]float64 {
 		if given, ok := s.given[qs[i]]; ok {
 			v = given
 		}
-		if s.low <= s.high {
+		if s.low <= s.high && !math.IsNaN(v) {
 			v = min(max(v, s.low), s.high)
 		}
 		found[i] = v

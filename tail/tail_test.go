@@ -130,6 +130,7 @@ func exported(t *testing.T) [][]byte {
 		if minute%4 == 0 {
 			add(telemetry.Counter, "aws.lambda.invocations", "{invocation}", 1, "faas.coldstart", "true")
 		}
+		add(telemetry.Gauge, "aws.lambda.memory.used", "By", float64(90+minute)*(1<<20))
 		add(telemetry.Gauge, "aws.lambda.memory.used", "By", float64(100+minute)*(1<<20))
 		add(telemetry.Gauge, "Shop.Ünïcode.temperature", "Cel", -3.5)
 		for _, b := range r.Close(now.Add(time.Minute), true) {
@@ -176,6 +177,24 @@ func TestTable(t *testing.T) {
 		if got := made.Draw(Size{Columns: 80, Rows: rows}, true); len(got) > rows {
 			t.Errorf("%d lines of %d", len(got), rows)
 		}
+	}
+}
+
+// While a minute goes on its sum is no rate yet.
+func TestRateIsOfAWholeBin(t *testing.T) {
+	made := table(t, TableConfig{Name: "aws.lambda.invocations"}, exported(t)...)
+	rates := func(now time.Time) (list []float64) {
+		made.Advance(now)
+		for _, s := range made.sorted() {
+			list = append(list, made.rate(s))
+		}
+		return list
+	}
+	if got := rates(at.Add(9*time.Minute + time.Second)); got[0] != 100.0/60 || got[1] != 1.0/60 {
+		t.Errorf("in the last minute: %v", got)
+	}
+	if got := rates(at.Add(10*time.Minute + time.Second)); got[0] != 110.0/60 {
+		t.Errorf("after it: %v", got)
 	}
 }
 
