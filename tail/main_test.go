@@ -58,7 +58,8 @@ func TestListen(t *testing.T) {
 
 // Whatever a line is, it is shown or told.
 func FuzzLine(f *testing.F) {
-	for _, line := range []string{`{"time":"2026-10-01T09:00:00Z","type":"function","message":"x"}`, `{"resourceLogs":[{}]}`,
+	for _, line := range []string{
+		`{"time":"2026-10-01T09:00:00Z","type":"function","message":"x"}`, `{"resourceLogs":[{}]}`,
 		`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a","gauge":{"dataPoints":[{"asDouble":1}]}}]}]}]}`,
 		`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a","exponentialHistogram":{"dataPoints":[{"count":"3",` +
 			`"sum":2,"scale":1,"positive":{"offset":9,"bucketCounts":["3"]}}]}}]}]}]}`} {

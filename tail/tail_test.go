@@ -258,10 +258,10 @@ func TestCumulative(t *testing.T) {
 	made := table(t, TableConfig{})
 	tell := func(instance string, minute, start, count int) {
 		t.Helper()
-		times := fmt.Sprintf(`"startTimeUnixNano":"%d","timeUnixNano":"%d"`, at.Add(time.Duration(start)*time.Minute).UnixNano(),
-			at.Add(time.Duration(minute)*time.Minute).UnixNano())
-		line := fmt.Sprintf(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"faas.instance","value":{"stringValue":%q}}]},`+
-			`"scopeMetrics":[{"metrics":[{"name":"c","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{%s,`+
+		times := fmt.Sprintf(`"startTimeUnixNano":"%d","timeUnixNano":"%d"`,
+			at.Add(time.Duration(start)*time.Minute).UnixNano(), at.Add(time.Duration(minute)*time.Minute).UnixNano())
+		line := fmt.Sprintf(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"faas.instance","value":`+
+			`{"stringValue":%q}}]},"scopeMetrics":[{"metrics":[{"name":"c","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{%s,`+
 			`"asDouble":%d}]}},{"name":"h","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{%s,"count":"%d",`+
 			`"sum":%d,"scale":3,"positive":{"offset":-1,"bucketCounts":["%d"]}}]}}]}]}]}`,
 			instance, times, count, times, count, count, count)
@@ -350,7 +350,8 @@ func TestFolderHasEachFileOnce(t *testing.T) {
 	if got := poll(); got != "" {
 		t.Errorf("again %q", got)
 	}
-	if _, err := NewFolder(filepath.Join(dir, "nowhere"), at); err == nil || !strings.Contains(err.Error(), "no such folder") {
+	_, err = NewFolder(filepath.Join(dir, "nowhere"), at)
+	if err == nil || !strings.Contains(err.Error(), "no such folder") {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }

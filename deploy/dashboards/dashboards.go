@@ -115,7 +115,8 @@ var panels = []panel{
 		[]query{{sums("cpu"), "{{job}}"}, {sums("ownCPU"), "{{job}} extension"}}},
 	{"Network", "timeseries", "Bps", 6, "Received and sent, of all environments.", []query{{sums("network"), "{{job}}"}}},
 	{"/tmp", "timeseries", "bytes", 6, "What the fullest environment has in it.", []query{{highest("temp"), "{{job}}"}}},
-	{"Extension's memory", "timeseries", "bytes", 6, "Resident, of the largest.", []query{{highest("ownMemory"), "{{job}}"}}},
+	{"Extension's memory", "timeseries", "bytes", 6, "Resident, of the largest.",
+		[]query{{highest("ownMemory"), "{{job}}"}}},
 }
 
 // Functions is the dashboard of functions, as Grafana imports it.

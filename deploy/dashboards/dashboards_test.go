@@ -70,7 +70,8 @@ func lifetime(t *testing.T, function, environment string, from time.Time, minute
 	t.Helper()
 	made := platform.New(platform.Config{Region: "us-east-1", Architecture: "arm64"})
 	bins := rollup.New(rollup.Config{Cumulative: true})
-	whose := wire.NewCompletion(&telemetry.Resource{ServiceName: function, FunctionName: function, EnvironmentID: environment})
+	whose := wire.NewCompletion(&telemetry.Resource{ServiceName: function, FunctionName: function,
+		EnvironmentID: environment})
 	for n := range minutes {
 		at := from.Add(time.Duration(n)*time.Minute + time.Second)
 		events := strings.ReplaceAll(invoked, "N-", fmt.Sprint(n, "-"))
