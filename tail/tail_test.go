@@ -261,7 +261,8 @@ func TestCumulative(t *testing.T) {
 		times := fmt.Sprintf(`"startTimeUnixNano":"%d","timeUnixNano":"%d"`,
 			at.Add(time.Duration(start)*time.Minute).UnixNano(), at.Add(time.Duration(minute)*time.Minute).UnixNano())
 		line := fmt.Sprintf(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"faas.instance","value":`+
-			`{"stringValue":%q}}]},"scopeMetrics":[{"metrics":[{"name":"c","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{%s,`+
+			`{"stringValue":%q}}]},`+
+			`"scopeMetrics":[{"metrics":[{"name":"c","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{%s,`+
 			`"asDouble":%d}]}},{"name":"h","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{%s,"count":"%d",`+
 			`"sum":%d,"scale":3,"positive":{"offset":-1,"bucketCounts":["%d"]}}]}}]}]}]}`,
 			instance, times, count, times, count, count, count)

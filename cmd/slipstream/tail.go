@@ -90,13 +90,14 @@ func runTail(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 func (t *tailing) parse(args []string) error {
 	flags := flag.NewFlagSet("tail", flag.ContinueOnError)
-	flags.BoolVar(&t.metrics, "metrics", false, "show a table of metrics: counters' rate and total, distributions' mean and\n"+
-		"percentiles, gauges' last value, and their history")
+	flags.BoolVar(&t.metrics, "metrics", false, "show a table of metrics: counters' rate and total,\n"+
+		"distributions' mean and percentiles, gauges' last value, and their history")
 	flags.BoolVar(&t.json, "json", false, "write JSON lines; with --metrics one for each series")
 	flags.BoolVar(&t.once, "once", false, "show what is in the folders and end")
 	flags.DurationVar(&t.lasting, "for", 0, "end after this `time`")
 	flags.Var(list{&t.listen}, "listen", "take OTLP on `ADDRESS`, as in 127.0.0.1:4319 (repeatable)")
-	flags.StringVar(&t.name, "name", "", "only metrics whose name matches `GLOB`, as in 'aws.lambda.*'; brings --metrics along")
+	flags.StringVar(&t.name, "name", "", "only metrics whose name matches `GLOB`, as in 'aws.lambda.*';\n"+
+		"brings --metrics along")
 	flags.DurationVar(&t.since, "since", 0, "begin with files that are not older than this `time`\n"+
 		"(default 10m; all with --once)")
 	flags.DurationVar(&t.bin, "bin", time.Minute, "how much `time` one bar of the history is")
