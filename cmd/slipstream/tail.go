@@ -43,14 +43,14 @@ type tailing struct {
 	out                  *bufio.Writer
 	view                 tail.View
 	table                *tail.Table // nil without --metrics
-	warned, drawn, taken int
-	redraws              bool     // the table is redrawn: what is to be told waits until the end
-	told                 []string // what waits, the first maxTold
+	warned, drawn, taken int         // drawn is how much had been taken when the table was appended
+	redraws              bool        // the table is redrawn: what is to be told waits until the end
+	told                 []string    // what waits, the first maxTold
 	receivers            []*tail.Receiver
 }
 
 func runTail(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	t := &tailing{stdout: stdout, stderr: stderr, live: isTerminal(stdout)}
+	t := &tailing{stdout: stdout, stderr: stderr, live: isTerminal(stdout), drawn: -1}
 	if err := t.parse(args); err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (t *tailing) follow(ctx context.Context, folders []*tail.Folder) error {
 		t.redraws = false
 		leaveScreen(t.stdout)
 	}
-	if t.table != nil {
+	if t.table != nil && t.drawn != t.taken {
 		err = errors.Join(err, t.append())
 	}
 	err = errors.Join(err, t.out.Flush())
