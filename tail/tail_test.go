@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
 
 	"slipstream/rollup"
 	"slipstream/telemetry"
@@ -276,11 +277,12 @@ func TestCumulative(t *testing.T) {
 	tell("a", 3, 0, 7)
 	tell("a", 4, 3, 2) // it began anew, and says so
 	tell("b", 4, 0, 1) // and without saying so
+	tell("b", 5, 0, 3)
 	for i := range maxInstances + 10 {
 		tell(fmt.Sprint("more", i), 5, 0, 1)
 	}
 	for _, s := range made.series {
-		want := 7.0 + 2 + 10 + 1 + maxInstances + 10
+		want := 7.0 + 2 + 10 + 3 + maxInstances + 10
 		if got := s.total; got != want {
 			t.Errorf("%s: %v, want %v", s.name, got, want)
 		}
@@ -301,6 +303,45 @@ func TestCumulative(t *testing.T) {
 				t.Errorf("the distribution has %v values, want %v", all, want)
 			}
 		}
+	}
+}
+
+// A clock that is wrong must not move the history away.
+func TestTimesToCome(t *testing.T) {
+	made := table(t, TableConfig{})
+	line := fmt.Sprintf(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a","gauge":{"dataPoints":[`+
+		`{"timeUnixNano":"%d","asInt":"1"}]}}]}]}]}`, at.AddDate(50, 0, 0).UnixNano())
+	if err := Line(made, []byte(line)); err != nil {
+		t.Fatal(err)
+	}
+	if want := made.binOf(at.Add(time.Hour).UnixNano()); made.newest != want {
+		t.Errorf("the newest bin is %d, want %d: now's", made.newest, want)
+	}
+}
+
+// Of a file that is cut short the whole lines are read, not the piece of one.
+func TestCutFile(t *testing.T) {
+	var whole bytes.Buffer
+	z := gzip.NewWriter(&whole)
+	_, _ = z.Write([]byte("first\nsecond"))
+	_ = z.Flush()
+	path := filepath.Join(t.TempDir(), "cut.gz")
+	if err := os.WriteFile(path, whole.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewFolder(path, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, warned []string
+	take := func(line []byte) error {
+		got = append(got, string(line))
+		return nil
+	}
+	warn := func(err error) { warned = append(warned, err.Error()) }
+	if err := f.Poll(context.Background(), take, warn); err != nil || strings.Join(got, "|") != "first" || len(warned) != 1 ||
+		!strings.Contains(warned[0], "cut short: unexpected EOF") {
+		t.Errorf("got %q, told %q: %v", got, warned, err)
 	}
 }
 
