@@ -123,13 +123,17 @@ var layers = []row{
 
 	{prefix: "deploy"},
 	// Its queries are tried with what the extension would send.
-	{prefix: "deploy/dashboards", tests: []string{"=destination", "destination/prometheus", "telemetry",
-		"test/servers/metrics", "wire"}},
+	{prefix: "deploy/dashboards", tests: []string{"=destination", "destination/prometheus", "process/platform", "rollup",
+		"telemetry", "test/servers/metrics", "wire"}},
 	{prefix: "demo", project: []string{"demo", "deploy", "emulator"}},
 	{prefix: "demo/functions", project: []string{"demo/functions"}, modules: []string{lambdaGo}},
 	{prefix: "demo/objects", modules: []string{compress, sdk, sdkCredentials, sdkS3}},
 	// Of the edge, what a configuration amounts to: edge.Inspect.
-	{prefix: "cmd/slipstream", project: []string{"=edge", "emulator", "demo", "deploy"}},
+	{prefix: "cmd/slipstream", project: []string{"=edge", "emulator", "demo", "deploy", "tail", "telemetry"},
+		modules: []string{xsys}},
+	// The other end of a destination, for people: it reads what the extension writes.
+	{prefix: "tail", project: []string{"telemetry", "wire", "intake/otlp"}, modules: []string{compress},
+		tests: []string{"rollup", "destination", "process/platform"}},
 	{prefix: "cmd/slipstream-extension", project: []string{"edge"}},
 
 	{prefix: "bench", project: []string{"bench", "emulator", "deploy", "demo/objects", "test/servers"}},

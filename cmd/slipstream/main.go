@@ -33,6 +33,7 @@ func commands() []command {
 	return []command{
 		{"demo", "three functions, load, faults, and every log line counted", runDemo},
 		{"local", "run a function and its extensions as Lambda would", runLocal},
+		{"tail", "show what an extension delivers: lines, or a table of metrics", runTail},
 		{"doctor", "say what the settings amount to, and what is wrong with them", runDoctor},
 		{"layer", "write the Lambda layer's zip", runLayer},
 		{"version", "print the version", runVersion},

@@ -31,6 +31,11 @@ var names = map[string]string{
 	"memorySize":  "aws_lambda_memory_size_bytes",
 	"cost":        "aws_lambda_estimated_cost_total",
 	"dropped":     "aws_lambda_logs_dropped_records_total",
+	"cpu":         "faas_cpu_usage_seconds",
+	"network":     "faas_net_io_bytes",
+	"temp":        "aws_lambda_tmp_used_bytes",
+	"ownCPU":      "slipstream_cpu_usage_seconds",
+	"ownMemory":   "slipstream_mem_usage_bytes",
 }
 
 // of is the choice at the dashboard's top.
@@ -59,12 +64,20 @@ func quantile(q, name string) string {
 	return "histogram_quantile(" + q + ", sum by (job) (rate(<" + name + ">" + of + "[$__rate_interval])))"
 }
 
-var percentiles = []string{"0.5", "0.95", "0.99"}
+// sums is what a distribution's values add up to in a second, by function.
+func sums(name string) string {
+	return "histogram_sum(sum by (job) (rate(<" + name + ">" + of + "[$__rate_interval])))"
+}
+
+// highest is the highest value of a gauge, by function.
+func highest(name string) string { return "max by (job) (<" + name + ">" + of + ")" }
+
+var percentiles = []struct{ quantile, legend string }{{"0.5", "p50"}, {"0.95", "p95"}, {"0.99", "p99"}}
 
 // ofDuration gives a query for each percentile.
 func ofDuration(name string) (list []query) {
-	for _, q := range percentiles {
-		list = append(list, query{quantile(q, name), "{{job}} p" + strings.TrimPrefix(q, "0.")})
+	for _, p := range percentiles {
+		list = append(list, query{quantile(p.quantile, name), "{{job}} " + p.legend})
 	}
 	return list
 }
@@ -90,14 +103,20 @@ var panels = []panel{
 	{"Timeouts and out of memory", "timeseries", "reqps", 8, "", []query{
 		{rate("timeouts"), "{{job}} timeouts"}, {rate("outOfMemory"), "{{job}} out of memory"}}},
 	{"Memory", "timeseries", "bytes", 8, "The most that an invocation used, and what the function has.", []query{
-		{quantile("1", "memory"), "{{job}} used"}, {"max by (job) (<memorySize>" + of + ")", "{{job}} configured"}}},
+		{quantile("1", "memory"), "{{job}} used"}, {highest("memorySize"), "{{job}} configured"}}},
 	{"Billed of a second", "timeseries", "s", 8, "Billed time in a second, by function.",
-		[]query{{"histogram_sum(sum by (job) (rate(<billed>" + of + "[$__rate_interval])))", "{{job}}"}}},
+		[]query{{sums("billed"), "{{job}}"}}},
 	{"Cost of an hour", "timeseries", "currencyUSD", 8, "", []query{{"3600 * " + rate("cost"), "{{job}}"}}},
 	{"Extensions' overhead", "timeseries", "s", 12, "From the end of the runtime to the end of the invocation.",
 		ofDuration("overhead")},
 	{"Dropped records", "timeseries", "short", 12, "What the platform could not hand over.",
 		[]query{{rate("dropped"), "{{job}}"}}},
+	{"CPU", "timeseries", "s", 6, "CPU time in a second: all environments of a function, and the extension's part of it.",
+		[]query{{sums("cpu"), "{{job}}"}, {sums("ownCPU"), "{{job}} extension"}}},
+	{"Network", "timeseries", "Bps", 6, "Received and sent, of all environments.", []query{{sums("network"), "{{job}}"}}},
+	{"/tmp", "timeseries", "bytes", 6, "What the fullest environment has in it.", []query{{highest("temp"), "{{job}}"}}},
+	{"Extension's memory", "timeseries", "bytes", 6, "Resident, of the largest.",
+		[]query{{highest("ownMemory"), "{{job}}"}}},
 }
 
 // Functions is the dashboard of functions, as Grafana imports it.
@@ -134,7 +153,7 @@ func Functions() ([]byte, error) {
 	text, err := json.MarshalIndent(map[string]any{
 		"title": "Lambda functions", "uid": "slipstream-functions", "tags": []string{"aws-lambda", "slipstream"},
 		"schemaVersion": 39, "editable": true, "time": map[string]string{"from": "now-3h", "to": "now"}, "refresh": "1m",
-		"panels": list,
+		"panels": list, "annotations": map[string]any{"list": []any{}},
 		"templating": map[string]any{"list": []map[string]any{
 			{"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"},
 			{"name": "function", "type": "query", "label": "Function", "datasource": source, "query": functions,

@@ -16,7 +16,10 @@ import (
 
 	"slipstream/destination"
 	"slipstream/destination/prometheus"
+	"slipstream/process/platform"
+	"slipstream/rollup"
 	"slipstream/telemetry"
+	"slipstream/telemetry/usage"
 	"slipstream/test/servers/metrics"
 	"slipstream/wire"
 	format "slipstream/wire/prometheus"
@@ -42,60 +45,71 @@ func TestFileIsUpToDate(t *testing.T) {
 	}
 }
 
-// sent is what the extension sends, in OpenTelemetry's words: name, unit and
-// shape, which is c, g or h.
-const sent = `aws.lambda.invocations {invocation} c
-faas.errors {error} c
-faas.timeouts {timeout} c
-aws.lambda.out_of_memory {invocation} c
-faas.coldstarts {coldstart} c
-aws.lambda.duration s h
-aws.lambda.billed_duration s h
-faas.invoke_duration s h
-faas.init_duration s h
-aws.lambda.post_runtime_duration s h
-faas.mem_usage By h
-aws.lambda.memory_size By g
-aws.lambda.estimated_cost {USD} c
-aws.lambda.logs.dropped_records {record} c`
+// began is one environment's cold start, and invoked a minute in it: an invocation
+// that goes well, one that runs out of time, one out of memory, and records that the
+// platform could not hand over. They are events as Lambda's Telemetry API has them.
+const (
+	began = `platform.initStart {"initializationType":"on-demand","phase":"init"}
+platform.initReport {"initializationType":"on-demand","phase":"init","status":"success","metrics":{"durationMs":312.4}}`
+	invoked = `platform.start {"requestId":"N-1"}
+platform.runtimeDone {"requestId":"N-1","status":"success","metrics":{"durationMs":75.0,"producedBytes":16}}
+platform.report {"requestId":"N-1","status":"success","metrics":{"durationMs":110.2,"billedDurationMs":423,` +
+		`"memorySizeMB":128,"maxMemoryUsedMB":84},"spans":[{"name":"extensionOverhead","durationMs":34.9}]}
+platform.start {"requestId":"N-2"}
+platform.report {"requestId":"N-2","status":"timeout","metrics":{"durationMs":3000,"billedDurationMs":3000,` +
+		`"memorySizeMB":128,"maxMemoryUsedMB":90}}
+platform.start {"requestId":"N-3"}
+platform.report {"requestId":"N-3","status":"error","errorType":"Runtime.OutOfMemory","metrics":{"durationMs":50,` +
+		`"billedDurationMs":50,"memorySizeMB":128,"maxMemoryUsedMB":128}}
+platform.logsDropped {"droppedBytes":1200,"droppedRecords":12,"reason":"slow"}`
+)
 
-// exports are all metrics of one environment at a moment, n minutes after its start.
-func exports(t *testing.T, function, environment string, at time.Time, n int) []byte {
+// lifetime is what the extension sends of one environment, minute by minute: the
+// platform's metrics, rolled up, as running totals.
+func lifetime(t *testing.T, function, environment string, from time.Time, minutes int) (bodies []byte) {
 	t.Helper()
-	times := fmt.Sprintf(`"startTimeUnixNano":"%d","timeUnixNano":"%d"`,
-		at.Add(-time.Duration(n)*time.Minute).UnixNano(), at.UnixNano())
-	var list []string
-	for line := range strings.Lines(sent) {
-		words := strings.Fields(line)
-		metric := map[string]string{
-			"c": `"sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{TIMES,"asDouble":COUNT}]}`,
-			"g": `"gauge":{"dataPoints":[{TIMES,"asInt":"134217728"}]}`,
-			"h": `"exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{TIMES,"count":"COUNT","sum":COUNT,` +
-				`"scale":3,"positive":{"offset":-1,"bucketCounts":["COUNT"]}}]}`,
-		}[words[2]]
-		data := strings.NewReplacer("TIMES", times, "COUNT", strconv.Itoa(n+1)).Replace(metric)
-		list = append(list, fmt.Sprintf(`{"name":%q,"unit":%q,%s}`, words[0], words[1], data))
+	made := platform.New(platform.Config{Region: "us-east-1", Architecture: "arm64"})
+	bins := rollup.New(rollup.Config{Cumulative: true})
+	whose := wire.NewCompletion(&telemetry.Resource{ServiceName: function, FunctionName: function,
+		EnvironmentID: environment})
+	for n := range minutes {
+		at := from.Add(time.Duration(n)*time.Minute + time.Second)
+		events := strings.ReplaceAll(invoked, "N-", fmt.Sprint(n, "-"))
+		if n == 0 {
+			events = began + "\n" + events
+		}
+		roll := func(p *telemetry.Point) {
+			if !bins.Add(p, at) {
+				t.Errorf("%s is in no bin", p.Name)
+			}
+		}
+		for line := range strings.Lines(events) {
+			kind, record, _ := strings.Cut(strings.TrimSpace(line), " ")
+			made.Take(&telemetry.Log{Type: kind, Time: at, Body: []byte(record)}, roll)
+		}
+		made.Used(&usage.Reading{Known: 0xff, CPUUser: 40 * time.Millisecond, CPUSystem: 9 * time.Millisecond, Received: 900,
+			Sent: 4000, TempUsed: 1 << 20, OwnCPU: 3 * time.Millisecond, OwnMemory: 12 << 20}, at, roll)
+		end := from.Add(time.Duration(n+1) * time.Minute)
+		for _, bin := range bins.Close(end, true) {
+			x := bin.AppendCumulative(nil, from, end)
+			bodies = whose.Complete(bodies, x.Signal, x.Body)
+		}
 	}
-	body, err := wire.ExportFromJSON(nil, telemetry.Metrics, []byte(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[`+
-		strings.Join(list, ",")+`]}]}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wire.NewCompletion(&telemetry.Resource{ServiceName: function, FunctionName: function,
-		EnvironmentID: environment}).Complete(nil, telemetry.Metrics, body)
+	return bodies
 }
 
 // Every query of the dashboard gives data, and every name in the table is one
 // that is sent.
 func TestQueriesOfARealPrometheus(t *testing.T) {
-	s := metrics.StartPrometheus(t)
+	s := metrics.StartPrometheus(t, "--enable-feature=created-timestamp-zero-ingestion")
 	to := time.Now().Truncate(time.Minute)
 	from := to.Add(-15 * time.Minute)
 	var records []byte
-	for n := range 15 {
-		at := from.Add(time.Duration(n) * time.Minute)
-		records = append(records, exports(t, "shop", "env-1", at, n)...)
-		records = append(records, exports(t, "cart", "env-2", at, n)...)
+	for n := 0; n < 15; n += 3 {
+		for _, function := range []string{"shop", "cart"} {
+			begin := from.Add(time.Duration(n) * time.Minute)
+			records = append(records, lifetime(t, function, fmt.Sprint(function, n), begin, 3)...)
+		}
 	}
 	body := format.New(format.Options{}).AppendBody(nil, records, func(reason string, n int) {
 		t.Errorf("%d dropped: %s", n, reason)
@@ -136,8 +150,89 @@ func TestQueriesOfARealPrometheus(t *testing.T) {
 		}
 	}
 	for name, metric := range names {
-		if got := s.Query(t, metric, to.Add(-time.Minute)); len(got) != 2 {
+		if got := s.Query(t, "count by (job) ("+metric+")", to.Add(-time.Minute)); len(got) != 2 {
 			t.Errorf("%s: nothing is sent as %s: %v", name, metric, got)
+		}
+	}
+}
+
+// board is what Grafana must find in a dashboard.
+type board struct {
+	Title, UID    string
+	SchemaVersion int
+	Time          struct{ From, To string }
+	Panels        []struct {
+		ID          int
+		Title, Type string
+		Datasource  struct{ Type, UID string }
+		GridPos     struct{ X, Y, W, H int }
+		FieldConfig struct {
+			Defaults  struct{ Unit string }
+			Overrides []any
+		}
+		Targets []struct {
+			RefID, Expr, LegendFormat string
+			Range, Instant            bool
+			Datasource                struct{ UID string }
+		}
+	}
+	Annotations struct{ List []any }
+	Templating  struct {
+		List []struct{ Name, Type, Query, Definition string }
+	}
+}
+
+// Grafana draws each panel in a place of its own, from the data source that is
+// chosen at the top. What its schema demands is there.
+func TestFileIsADashboard(t *testing.T) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b board
+	if err := json.Unmarshal(text, &b); err != nil {
+		t.Fatal(err)
+	}
+	variables := map[string]string{}
+	for _, v := range b.Templating.List {
+		variables[v.Name] = v.Type
+	}
+	if b.Title == "" || b.UID == "" || len(b.UID) > 40 || b.SchemaVersion < 36 || b.Time.From == "" || b.Time.To == "" ||
+		b.Annotations.List == nil || variables["datasource"] != "datasource" || variables["function"] != "query" {
+		t.Errorf("the dashboard's own fields: %+v, variables %v", b, variables)
+	}
+	titles, ids, taken := map[string]bool{}, map[int]bool{}, map[[2]int]string{}
+	for _, p := range b.Panels {
+		if p.ID <= 0 || ids[p.ID] || p.Title == "" || titles[p.Title] {
+			t.Errorf("panel %q: its id %d or title is missing, or another panel's", p.Title, p.ID)
+		}
+		ids[p.ID], titles[p.Title] = true, true
+		if p.Type != "stat" && p.Type != "timeseries" || p.Datasource.Type != "prometheus" ||
+			p.Datasource.UID != "${datasource}" || p.FieldConfig.Defaults.Unit == "" || p.FieldConfig.Overrides == nil {
+			t.Errorf("panel %q: %+v", p.Title, p)
+		}
+		g := p.GridPos
+		if g.W < 1 || g.H < 3 || g.X < 0 || g.Y < 0 || g.X+g.W > 24 {
+			t.Errorf("panel %q: not within 24 columns: %+v", p.Title, g)
+		}
+		for x := g.X; x < g.X+g.W; x++ {
+			for y := g.Y; y < g.Y+g.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" {
+					t.Fatalf("panel %q lies upon %q", p.Title, other)
+				}
+				taken[[2]int{x, y}] = p.Title
+			}
+		}
+		refs := map[string]bool{}
+		for _, q := range p.Targets {
+			if q.RefID == "" || refs[q.RefID] || q.Expr == "" || q.Range == q.Instant || q.Instant != (p.Type == "stat") ||
+				q.Datasource.UID != "${datasource}" || len(p.Targets) > 1 && q.LegendFormat == "" {
+				t.Errorf("panel %q: query %+v", p.Title, q)
+			}
+			refs[q.RefID] = true
+		}
+		if len(refs) == 0 {
+			t.Errorf("panel %q has no query", p.Title)
 		}
 	}
 }

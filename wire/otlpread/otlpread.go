@@ -1,6 +1,6 @@
-// Package otlpread visits the data points and spans of OTLP requests as they lie
-// in their bytes. Use it where exports become another format; who only checks,
-// counts or completes them does so in package wire, without reading numbers.
+// Package otlpread visits the data points, spans and log records of OTLP requests
+// as they lie in their bytes. Use it where exports become another format; who only
+// checks, counts or completes them does so in package wire, without reading numbers.
 //
 // A Reader allocates nothing once its lists have grown to what the requests hold.
 // It expects what wire.CheckExport found right; of anything else it gives what it
@@ -19,23 +19,20 @@ import (
 // Kind is the shape of a metric's data.
 type Kind uint8
 
-// The shapes, as OTLP has them.
+// Temporality says what a sum's or a histogram's numbers are since.
+type Temporality uint8
+
+// The shapes, as OTLP has them, and temporalities by its own numbers.
 const (
 	Gauge Kind = iota
 	Sum
 	Histogram
 	Exponential
 	Summary
-)
 
-// Temporality says what a sum's or a histogram's numbers are since.
-type Temporality uint8
-
-// OTLP's own numbers.
-const (
-	Unspecified Temporality = iota
-	Delta
-	Cumulative
+	Unspecified Temporality = 0
+	Delta       Temporality = 1
+	Cumulative  Temporality = 2
 )
 
 // maxBuckets bounds the lists of one data point: SDKs make at most 320 buckets.
