@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,6 +107,9 @@ func (m *meter) openLines(c *MetricsConfig, on func(setting, automatic string) s
 	if err := errors.Join(err, other); err != nil { // the settings were read by the same words
 		errs = append(errs, err)
 	}
+	m.echo = slices.ContainsFunc(m.edge.config.Destinations, func(raw string) bool {
+		return strings.Contains(raw, "emf+stdout") || strings.Contains(raw, "emf%2Bstdout")
+	})
 	if len(filters) > 0 || emf != logmetric.Off || lines != logmetric.Off {
 		m.lines = logmetric.New(logmetric.Config{Filters: filters, EMF: emf, Lines: lines, Drop: m.fault})
 	}

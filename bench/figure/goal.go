@@ -22,8 +22,10 @@ func Goals() []Goal {
 	const day, today = "2026-11-24", "2026-11-28"
 	return []Goal{
 		{"start_ratio", 1.5, 1.25, "x", 1.17, day, "each millisecond before next is cold start", false},
-		{"binary_size", 9.5, 0, "MB", 8.02, day, "Lambda reads the file before it runs", false},
-		{"layer_size", 4, 0, "MB", 3.41, day, "Lambda downloads and unzips it at each cold start", false},
+		// 10.04 MB with the policy and the settings file. Since then: the rollup 0.14, metrics' destinations 0.34,
+		// metrics made of logs, platform and host, and what hands them on, 0.33.
+		{"binary_size", 11.2, 0, "MB", 10.85, today, "Lambda reads the file before it runs", false},
+		{"layer_size", 4.8, 0, "MB", 4.62, today, "Lambda downloads and unzips it at each cold start", false},
 		{"50x100/file/peak_memory", 16, 0, "MiB", 12.3, day, "the function pays for the memory", false},
 		{"50x100/s3/peak_memory", 16, 0, "MiB", 12.6, day, "the function pays for the memory", false},
 		{"1x100000/file/peak_memory", 32, 0, "MiB", 14.4, day, "memory is bounded, however much comes at once", false},
