@@ -140,6 +140,8 @@ var layers = []row{
 		"intake/handoff", "telemetry"}},
 	{prefix: "bench/lines"},
 	{prefix: "bench/leaks", project: []string{"bench/figure", "process/redact", "test/secrets"}},
+	{prefix: "bench/collisions", project: []string{"bench/figure", "deploy/layer", "emulator", "test/servers"}},
+	{prefix: "bench/collisions/writer", modules: []string{lambdaGo}},
 	{prefix: "bench/process", project: []string{"bench/figure", "process"}},
 	{prefix: "bench/rollup", project: []string{"bench/figure", "rollup", "telemetry", "wire/metrics"}},
 	{prefix: "bench/function", project: []string{"bench/lines"}, modules: []string{lambdaGo}},

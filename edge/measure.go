@@ -38,6 +38,14 @@ func (m *MetricsConfig) made() bool {
 	return m.Filters != "" || m.EMF != "off" || m.Lines != "off" || m.Platform != "false" || m.Host == "true"
 }
 
+func (m *MetricsConfig) filters() ([]logmetric.Filter, error) {
+	filters, err := logmetric.ParseFilters(m.Filters)
+	if err != nil {
+		err = fmt.Errorf("read SLIPSTREAM_METRIC_FILTERS: %w; none of them is used", err)
+	}
+	return filters, err
+}
+
 // journalBytes is how much of the arena the journals of open bins take.
 func (c *Config) journalBytes() int {
 	if !c.Metrics.Rollup {
@@ -97,10 +105,10 @@ func (e *edge) openMetrics(res *telemetry.Resource) []error {
 
 // openLines prepares what finds metrics in log lines.
 func (m *meter) openLines(c *MetricsConfig, on func(setting, automatic string) string) []error {
-	filters, err := logmetric.ParseFilters(cmp.Or(c.Filters, "[]"))
+	filters, err := c.filters()
 	var errs []error
 	if err != nil {
-		errs = append(errs, fmt.Errorf("read SLIPSTREAM_METRIC_FILTERS: %w; it is left out", err))
+		errs = append(errs, err)
 	}
 	emf, err := logmetric.ParseMode(on(c.EMF, "keep"))
 	lines, other := logmetric.ParseMode(on(c.Lines, "keep"))

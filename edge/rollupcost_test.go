@@ -80,7 +80,8 @@ func taking(t testing.TB) (*edge, *taker) {
 // packet is a StatsD client's point.
 func packet() *telemetry.Point {
 	return &telemetry.Point{Kind: telemetry.Counter, Name: []byte("orders.placed"), Value: 1, Count: 1,
-		Tags: []telemetry.Tag{{Key: []byte("region"), Value: []byte("eu-west-1")}, {Key: []byte("kind"), Value: []byte("web")}}}
+		Tags: []telemetry.Tag{{Key: []byte("region"), Value: []byte("eu-west-1")},
+			{Key: []byte("kind"), Value: []byte("web")}}}
 }
 
 // A listener's point goes through the policy into its bin without an allocation.

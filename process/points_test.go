@@ -82,7 +82,8 @@ func TestPointsAreFiltered(t *testing.T) {
 			strings.HasPrefix(string(r.Name()), "a") && string(r.Attribute("source")) != "b" &&
 			string(r.Attribute("kind")) == "web"
 	})})
-	for want, p := range map[bool]*telemetry.Point{true: point("a", "s", "kind", "web"), false: point("a", "b", "kind", "web")} {
+	for want, p := range map[bool]*telemetry.Point{
+		true: point("a", "s", "kind", "web"), false: point("a", "b", "kind", "web")} {
 		if x.Apply(p) != want {
 			t.Errorf("%s is kept: %v", shown(p), !want)
 		}

@@ -38,7 +38,8 @@ func TestFailure(t *testing.T) {
 }
 
 func FuzzFailure(f *testing.F) {
-	for _, body := range []string{`"[ERROR] E: x\nTraceback (most recent call last)"`, `{"errorType":"E","stack":[]}`, `"`, ``} {
+	for _, body := range []string{`"[ERROR] E: x\nTraceback (most recent call last)"`, `{"errorType":"E","stack":[]}`,
+		`"`, ``} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

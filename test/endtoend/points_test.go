@@ -265,7 +265,8 @@ func expect(t *testing.T, name string, got *distribution, sent, unsure []float64
 		low += of(may[i][:more], 0).sum
 		high += of(may[i][len(may[i])-more:], 0).sum
 	}
-	t.Logf("%s: %d values sent, %d unsure of which %d came; %d data points", name, len(sent), len(unsure), came, got.points)
+	t.Logf("%s: %d values sent, %d unsure of which %d came; %d data points", name, len(sent), len(unsure), came,
+		got.points)
 	if len(sure.buckets) > 0 || got.sum < low || got.sum > high || got.count != sure.count+uint64(came) {
 		t.Errorf("%s: %d values with the sum %g, not %g to %g; lost %v", name, got.count, got.sum, low, high, sure.buckets)
 	}
