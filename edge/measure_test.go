@@ -342,3 +342,26 @@ func TestMeasuringASnapshot(t *testing.T) {
 		}
 	}
 }
+
+// Managed instances tell of an invocation's end by its report alone; they have many
+// at once, and the host is read once a second at most.
+func TestMeasuringManagedInstances(t *testing.T) {
+	e, folder, _, shutdown := metering(t, map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances",
+		"SLIPSTREAM_PLATFORM_METRICS": "true"})
+	began := time.Now()
+	for i := range 20 {
+		posted(t, e, fmt.Sprintf(`platform.start {"requestId":"%d"}`, i),
+			fmt.Sprintf(`platform.report {"requestId":"%d","status":"success","metrics":{"durationMs":12}}`, i))
+	}
+	if e.meter.read.IsZero() {
+		t.Error("the host was not read")
+	}
+	shutdown()
+	got := measuredIn(t, folder)
+	if got.sums["aws.lambda.invocations faas.coldstart=false"] != 20 || got.counts["faas.invoke_duration"] != 20 {
+		t.Errorf("%v %v", got.sums, got.counts)
+	}
+	if n := got.counts["slipstream.cpu_usage"]; n > 2+uint64(time.Since(began)/time.Second) {
+		t.Errorf("the host was read %d times", n)
+	}
+}
