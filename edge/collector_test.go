@@ -32,6 +32,7 @@ func collecting(t *testing.T, env map[string]string) *edge {
 	e := &edge{
 		config: c, clock: newClock(nil), changed: make(chan struct{}, 1), release: make(chan struct{}, 1),
 		arrived: make(chan struct{}, 1), found: make(chan struct{}), ready: make(chan struct{}), deaf: true,
+		frozen: c.snapshot(), alive: make(chan struct{}),
 	}
 	res := &telemetry.Resource{ServiceName: "shop", FunctionName: "shop", EnvironmentID: newUUID(), Region: "eu-west-1"}
 	e.identify(res)

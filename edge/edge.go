@@ -476,6 +476,7 @@ func (e *edge) finish(end end) {
 	e.mu.Lock()
 	e.over = true
 	e.now = e.clock.now()
+	e.meter.begin(e.now)
 	e.book(e.decoder.Flush(e.clock.stamp(e.now), e.record))
 	e.logs.Finish(e.now)
 	e.meter.finish(e.now)

@@ -55,6 +55,9 @@ func Inspect(ctx context.Context, environment map[string]string, resolve bool) I
 	lanes, more := c.lanes()
 	in.Lanes = lanes
 	_, unusable := c.operators()
+	if _, err := c.Metrics.filters(); err != nil {
+		unusable = append(unusable, err)
+	}
 	for _, err := range slices.Concat(errs, more, unusable) {
 		in.Problems = append(in.Problems, Problem{true, err.Error()})
 	}

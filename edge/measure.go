@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +36,14 @@ const byMeans = "auto"
 // made tells whether metrics are made of anything but what the function exports.
 func (m *MetricsConfig) made() bool {
 	return m.Filters != "" || m.EMF != "off" || m.Lines != "off" || m.Platform != "false" || m.Host == "true"
+}
+
+func (m *MetricsConfig) filters() ([]logmetric.Filter, error) {
+	filters, err := logmetric.ParseFilters(m.Filters)
+	if err != nil {
+		err = fmt.Errorf("read SLIPSTREAM_METRIC_FILTERS: %w; none of them is used", err)
+	}
+	return filters, err
 }
 
 // journalBytes is how much of the arena the journals of open bins take.
@@ -95,16 +105,19 @@ func (e *edge) openMetrics(res *telemetry.Resource) []error {
 
 // openLines prepares what finds metrics in log lines.
 func (m *meter) openLines(c *MetricsConfig, on func(setting, automatic string) string) []error {
-	filters, err := logmetric.ParseFilters(cmp.Or(c.Filters, "[]"))
+	filters, err := c.filters()
 	var errs []error
 	if err != nil {
-		errs = append(errs, fmt.Errorf("read SLIPSTREAM_METRIC_FILTERS: %w; it is left out", err))
+		errs = append(errs, err)
 	}
 	emf, err := logmetric.ParseMode(on(c.EMF, "keep"))
 	lines, other := logmetric.ParseMode(on(c.Lines, "keep"))
 	if err := errors.Join(err, other); err != nil { // the settings were read by the same words
 		errs = append(errs, err)
 	}
+	m.echo = slices.ContainsFunc(m.edge.config.Destinations, func(raw string) bool {
+		return strings.Contains(raw, "emf+stdout") || strings.Contains(raw, "emf%2Bstdout")
+	})
 	if len(filters) > 0 || emf != logmetric.Off || lines != logmetric.Off {
 		m.lines = logmetric.New(logmetric.Config{Filters: filters, EMF: emf, Lines: lines, Drop: m.fault})
 	}

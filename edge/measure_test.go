@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -277,5 +278,90 @@ func TestNothingIsMeasuredForNobody(t *testing.T) {
 			t.Errorf("%s: rolled up and measured: %v, want %v", destination, got, want)
 		}
 		e.leave()
+	}
+}
+
+// Metrics in our own log are not read again, round and round.
+func TestMetricsAreNoEcho(t *testing.T) {
+	e, folder, _, shutdown := metering(t, map[string]string{"SLIPSTREAM_EMF": "keep",
+		"SLIPSTREAM_LOG_TYPES": "platform,function,extension"})
+	document := fmt.Sprintf(`"`+anEMF+`"`, time.Now().UnixMilli())
+	posted(t, e, "extension "+document)
+	e.meter.echo = true
+	posted(t, e, "extension "+document, "function "+document)
+	shutdown()
+	if got := measuredIn(t, folder); got.sums["Shop.Latency customer=****"] != 2*42 {
+		t.Errorf("%v", got.sums)
+	}
+	e = collecting(t, map[string]string{"SLIPSTREAM_DESTINATIONS": "emf+stdout:"})
+	if !e.meter.echo {
+		t.Error("emf+stdout is not known to be an echo")
+	}
+	e.leave()
+}
+
+// What cannot be rolled up of points goes out as it is, and a full lane makes them
+// wait where they are.
+func TestPointsThatAreNotTaken(t *testing.T) {
+	e, taker := taking(t)
+	old := telemetry.Point{Kind: telemetry.Gauge, Name: []byte("g"), Value: 1, Time: time.Unix(1, 0)}
+	if err := taker.Add(&old); !errors.Is(err, errAlone) {
+		t.Errorf("an old gauge: %v", err)
+	}
+	taker.Commit()
+	e.lanes[0].held = e.lanes[0].bufferBytes
+	if err := taker.Add(packet()); !errors.Is(err, telemetry.ErrNoRoom) {
+		t.Errorf("without room: %v", err)
+	}
+	e.lanes[0].held = 0
+	if err := taker.Add(packet()); err != nil {
+		t.Error(err)
+	}
+	e.aggregate.close()
+	if err := taker.Add(packet()); !errors.Is(err, telemetry.ErrOver) {
+		t.Errorf("at the end: %v", err)
+	}
+	e.leave()
+}
+
+// A restored environment measures under its own name, and its running totals begin
+// with it.
+func TestMeasuringASnapshot(t *testing.T) {
+	e, folder, _, shutdown := metering(t, map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+		"SLIPSTREAM_METRIC_LINES": "keep"})
+	const line = `function "[METRIC] 2026-05-15T11:18:19.297Z aba1328d-5831-11e8-833f-b5cd5e8c0a59 random 0.5"`
+	before := e.aggregate.environment
+	posted(t, e, line, `platform.restoreStart {}`, line)
+	shutdown()
+	if got := measuredIn(t, folder); got.sums["random"] != 1 || got.records != 3 {
+		t.Errorf("%v, %d records", got.sums, got.records)
+	}
+	for line := range strings.Lines(readAll(t, folder)) {
+		if strings.HasPrefix(line, `{"resourceMetrics"`) && strings.Contains(line, before) {
+			t.Errorf("the snapshot's name has left in %s", line)
+		}
+	}
+}
+
+// Managed instances tell of an invocation's end by its report alone; they have many
+// at once, and the host is read once a second at most.
+func TestMeasuringManagedInstances(t *testing.T) {
+	e, folder, _, shutdown := metering(t, map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances",
+		"SLIPSTREAM_PLATFORM_METRICS": "true"})
+	began := time.Now()
+	for i := range 20 {
+		posted(t, e, fmt.Sprintf(`platform.start {"requestId":"%d"}`, i),
+			fmt.Sprintf(`platform.report {"requestId":"%d","status":"success","metrics":{"durationMs":12}}`, i))
+	}
+	if e.meter.read.IsZero() {
+		t.Error("the host was not read")
+	}
+	shutdown()
+	got := measuredIn(t, folder)
+	if got.sums["aws.lambda.invocations faas.coldstart=false"] != 20 || got.counts["faas.invoke_duration"] != 20 {
+		t.Errorf("%v %v", got.sums, got.counts)
+	}
+	if n := got.counts["slipstream.cpu_usage"]; n > 2+uint64(time.Since(began)/time.Second) {
+		t.Errorf("the host was read %d times", n)
 	}
 }

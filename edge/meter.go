@@ -22,6 +22,7 @@ type meter struct {
 	edge     *edge
 	policy   *process.Points
 	lines    *logmetric.Extractor // nil: none
+	echo     bool                 // a destination writes metrics to our own log, which is not to be read again
 	platform *platform.Metrics    // nil: none
 	host     *host.Reader         // nil: none
 	names    *platform.Metrics    // names what host reads
@@ -68,6 +69,9 @@ func (m *meter) begin(now time.Time) {
 
 // line takes the metrics out of a line, and tells whether it was nothing else.
 func (m *meter) line(l *telemetry.Log) (consumed bool) {
+	if m.echo && l.Type == "extension" {
+		return false
+	}
 	return m.lines.Take(l, m.emit)
 }
 
@@ -201,7 +205,6 @@ func (m *meter) finish(now time.Time) {
 	if m == nil {
 		return
 	}
-	m.begin(now)
 	if m.platform != nil {
 		m.platform.End(m.now, m.emit)
 	}

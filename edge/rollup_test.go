@@ -30,6 +30,11 @@ type rolling struct {
 
 // rollUp starts one whose files are in dir. Its lanes send only when run is true.
 func rollUp(dir, environment string, run bool, answer func(int, context.Context) error) *rolling {
+	return rollUpAs(dir, environment, run, answer, func(*lane) {})
+}
+
+// rollUpAs does it with lanes that are changed.
+func rollUpAs(dir, environment string, run bool, answer func(int, context.Context) error, change func(*lane)) *rolling {
 	e := &edge{
 		config: Config{SpoolDir: dir, BufferBytes: 4 << 20, SpoolBytes: 16 << 20, MaxStaleness: 20 * time.Second},
 		pool:   buffer.NewPool(dir, 8<<20), changed: make(chan struct{}, 1), found: make(chan struct{}),
@@ -44,6 +49,7 @@ func rollUp(dir, environment string, run bool, answer func(int, context.Context)
 			limits: flush.Limits{Bytes: 1 << 20},
 		}, r.to[i], e.pool, &buffer.Sealer{})
 		l.changed = e.changed
+		change(l)
 		e.lanes = append(e.lanes, l)
 	}
 	e.aggregate = newAggregate(e, &telemetry.Resource{ServiceName: "shop", EnvironmentID: environment}, rollup.Config{})

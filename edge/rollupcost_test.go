@@ -81,9 +81,8 @@ func taking(t testing.TB) (*edge, *taker) {
 // packet is a StatsD client's point.
 func packet() *telemetry.Point {
 	return &telemetry.Point{Kind: telemetry.Counter, Name: []byte("orders.placed"), Value: 1, Count: 1,
-		Tags: []telemetry.Tag{
-			{Key: []byte("region"), Value: []byte("eu-west-1")}, {Key: []byte("kind"), Value: []byte("web")},
-		}}
+		Tags: []telemetry.Tag{{Key: []byte("region"), Value: []byte("eu-west-1")},
+			{Key: []byte("kind"), Value: []byte("web")}}}
 }
 
 // A listener's point goes through the policy into its bin without an allocation.
@@ -124,4 +123,45 @@ func BenchmarkTaker(b *testing.B) {
 		}
 	}
 	e.leave()
+}
+
+// BenchmarkInvocation is what an invocation's events cost: without metrics, with
+// those of the platform, and with those of the host.
+func BenchmarkInvocation(b *testing.B) {
+	for name, env := range map[string][2]string{
+		"none": {"false", "false"}, "platform": {"true", "false"}, "host": {"true", "true"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + b.TempDir(),
+				"SLIPSTREAM_SPOOL_DIR": b.TempDir(), "SLIPSTREAM_PLATFORM_METRICS": env[0],
+				"SLIPSTREAM_HOST_METRICS": env[1], "SLIPSTREAM_METRIC_LINES": "off", "SLIPSTREAM_EMF": "off"}))
+			e := &edge{config: c, clock: newClock(nil), changed: make(chan struct{}, 1), found: make(chan struct{}),
+				arrived: make(chan struct{}, 1)}
+			res := &telemetry.Resource{ServiceName: "shop", EnvironmentID: newUUID()}
+			e.identify(res)
+			errs = append(append(append(errs, e.openLanes(res)...), e.openMetrics(res)...), e.openPolicy()...)
+			if len(errs) > 0 {
+				b.Fatal(errs)
+			}
+			const at = `{"time":"2026-11-28T12:00:00.000Z","type":"platform.`
+			body := []byte(`[` + at + `start","record":{"requestId":"1"}},` +
+				at + `runtimeDone","record":{"requestId":"1","status":"success","metrics":{"durationMs":12,"producedBytes":3}}},` +
+				at + `report","record":{"requestId":"1","metrics":{"durationMs":12,"billedDurationMs":13,"memorySizeMB":128,` +
+				`"maxMemoryUsedMB":60}}}]`)
+			for b.Loop() {
+				if !e.take(b.Context(), body) {
+					b.Fatal("not taken")
+				}
+				for _, l := range e.lanes {
+					l.flush(e.now)
+					l.mu.Lock()
+					for len(l.queue) > 0 {
+						l.done(l.queue[0])
+					}
+					l.mu.Unlock()
+				}
+			}
+			e.leave()
+		})
+	}
 }

@@ -93,5 +93,5 @@ func start(ctx context.Context, folder string) (endpoint string, err error) {
 			return "http://" + address, nil
 		}
 	}
-	return "", errors.New("Prometheus does not get ready")
+	return "", errors.New("start Prometheus: it does not get ready")
 }

@@ -42,8 +42,7 @@
 //
 // It takes metrics only: each becomes a distribution of one value whose Bin is
 // the line's own minute. The proxy adds the values of a minute together there;
-// here this is not done yet, the backend does it. Lines of other kinds are
-// refused.
+// here that is for whoever takes the points. Lines of other kinds are refused.
 package wavefront
 
 import (
