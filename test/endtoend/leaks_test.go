@@ -344,8 +344,11 @@ func TestNoSecretLeaves(t *testing.T) {
 	const n, rounds = 2100, 14
 	s3, otlp := servers.StartS3(t), servers.StartOTLP(t)
 	s3.CreateBucket(t, "logs")
-	env := s3Env(s3, map[string]string{"SLIPSTREAM_SHUTDOWN_WAIT_MS": "1000", "SLIPSTREAM_DESTINATIONS": "DESTINATIONS " + otlpURL(otlp) +
-		" s3://logs?types=platform%2Cfunction%2Cextension%2Clogs%2Ctraces%2Cmetrics"})
+	env := s3Env(s3, map[string]string{
+		"SLIPSTREAM_DESTINATIONS": "DESTINATIONS " + otlpURL(otlp) +
+			" s3://logs?types=platform%2Cfunction%2Cextension%2Clogs%2Ctraces%2Cmetrics",
+		"SLIPSTREAM_SHUTDOWN_WAIT_MS": "1000",
+	})
 	l := &leakStage{}
 	l.start(t, n, env, fmt.Sprintf("kill:extension=slipstream-extension,invoke=%d,after=20ms", rounds/2))
 	failed := 0
