@@ -38,6 +38,18 @@ func (m *MetricsConfig) made() bool {
 	return m.Filters != "" || m.EMF != "off" || m.Lines != "off" || m.Platform != "false" || m.Host == "true"
 }
 
+// inVain gives an error for each metric that was asked for where no destination takes
+// any.
+func (m *MetricsConfig) inVain() (errs []error) {
+	for _, s := range [][2]string{{"SLIPSTREAM_PLATFORM_METRICS", m.Platform}, {"SLIPSTREAM_HOST_METRICS", m.Host},
+		{"SLIPSTREAM_EMF", m.EMF}, {"SLIPSTREAM_METRIC_LINES", m.Lines}, {"SLIPSTREAM_METRIC_FILTERS", m.Filters}} {
+		if s[1] != "" && s[1] != byMeans && s[1] != "false" && s[1] != "off" {
+			errs = append(errs, fmt.Errorf("read %s: no destination takes metrics; add one, or metrics to its types", s[0]))
+		}
+	}
+	return errs
+}
+
 func (m *MetricsConfig) filters() ([]logmetric.Filter, error) {
 	filters, err := logmetric.ParseFilters(m.Filters)
 	if err != nil {
@@ -62,10 +74,10 @@ func (e *edge) openMetrics(res *telemetry.Resource) []error {
 		taken = taken || l.exports(telemetry.Metrics) != nil
 		meant = meant || l.forMetrics()
 	}
-	if !taken {
-		return nil
-	}
 	c := &e.config.Metrics
+	if !taken {
+		return c.inVain()
+	}
 	if c.Rollup {
 		e.aggregate = newAggregate(e, res, rollup.Config{
 			Width: c.Width, Lateness: cmp.Or(c.Lateness, -1), MaxSeries: c.Series, MaxBytes: c.Bytes,

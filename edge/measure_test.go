@@ -365,3 +365,17 @@ func TestMeasuringManagedInstances(t *testing.T) {
 		t.Errorf("the host was read %d times", n)
 	}
 }
+
+// Metrics that nobody takes are an error of the configuration.
+func TestMetricsInVain(t *testing.T) {
+	c, errs := Load(environment(map[string]string{"SLIPSTREAM_DESTINATIONS": "file:///d?types=function",
+		"SLIPSTREAM_SPOOL_DIR": "none", "SLIPSTREAM_PLATFORM_METRICS": "true", "SLIPSTREAM_EMF": "keep",
+		"SLIPSTREAM_HOST_METRICS": "false"}))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	e := &edge{config: c, clock: newClock(nil)}
+	e.openLanes(&telemetry.Resource{EnvironmentID: newUUID()})
+	compareErrors(t, []string{"SLIPSTREAM_PLATFORM_METRICS: no destination takes metrics", "SLIPSTREAM_EMF: no destination"},
+		e.openMetrics(&telemetry.Resource{}))
+}

@@ -67,6 +67,8 @@ func (f function) deliver(t *testing.T, events []string) outcome {
 		"SLIPSTREAM_DESTINATIONS": "otlp+" + sink.Endpoint + "?types=logs%2Ctraces%2Cmetrics " +
 			"file://" + dir + "?compression=none&types=logs%2Ctraces%2Cmetrics",
 		"SLIPSTREAM_LISTEN": "all", "SLIPSTREAM_SELF_METRICS": "false",
+		// What SDKs send is to come as it was sent, and nothing else.
+		"SLIPSTREAM_ROLLUP": "false", "SLIPSTREAM_PLATFORM_METRICS": "false",
 		"DIRECT_HTTP": direct.Endpoint, "DIRECT_GRPC": direct.GRPC,
 	}
 	for name, value := range f.env {
