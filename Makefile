@@ -27,7 +27,7 @@ test: packages lint tools ## everything: lint, all tests, the race detector; ins
 
 test-go: ## the quick loop: go vet and go test without the slow, real parts
 	go vet ./...
-	go test $$(go list ./... | grep -vE '/(test|bench|emulator)(/|$$)|/destination/(s3|otlp|firehose)$$')
+	go test $$(go list ./... | grep -vE '/(test|bench|emulator)(/|$$)|/(destination/(s3|otlp|firehose|prometheus|statsd)|deploy/dashboards)$$')
 
 race: ## the concurrent packages under the race detector (needs a C compiler)
 	@if command -v "$${CC:-cc}" >/dev/null || command -v gcc >/dev/null; then \
@@ -80,6 +80,8 @@ bench: ## print every figure that the README claims, and check the goals
 	go run ./bench/process --check
 	go run ./bench/leaks --check
 	go run ./bench/sample --check
+	go run ./bench/rollup --check
+	go run ./bench/collisions --check
 	go run ./bench/drill --check
 
 drill: ## end processes 200 times at random moments: SEED=n repeats one
@@ -94,6 +96,8 @@ figures: ## measure again, keep the figures in bench/results.json and in the REA
 	go run ./bench/process --keep bench/results.json
 	go run ./bench/leaks --keep bench/results.json
 	go run ./bench/sample --keep bench/results.json
+	go run ./bench/rollup --keep bench/results.json
+	go run ./bench/collisions --keep bench/results.json
 	go run ./bench/drill --keep bench/results.json
 	go generate ./bench/figure
 

@@ -66,7 +66,7 @@ var options = []option{
 	{"compression", "all", "`gzip`", "`gzip`, `zstd` or `none`; `firehose` has none, and formats of metrics " +
 		"only have their own."},
 	{"types", "all", "everything", "Only these: `platform`, `function`, `extension`, and what the " +
-		"local listeners take: `logs`, `traces`, `metrics`; separated by commas."},
+		"local listeners take: `logs`, `traces`, `metrics`; separated by `%2C`, since a comma ends the destination."},
 	{"batch_bytes", "all", "SLIPSTREAM_BATCH_BYTES", "Encoded bytes that close a batch."},
 	{"batch_invokes", "all", "SLIPSTREAM_BATCH_INVOKES", "Invocations that close a batch; 0 for off."},
 	{"batch_age_ms", "all", "SLIPSTREAM_MAX_STALENESS", "Milliseconds after its first record that close a batch."},
