@@ -180,9 +180,9 @@ func (t *taker) Add(p *telemetry.Point) error {
 // Commit makes what was added survive the process.
 func (t *taker) Commit() {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.begun = false
-	t.mu.Unlock()
-	t.edge.aggregate.save()
+	t.edge.aggregate.save(t.now)
 }
 
 func (t *taker) redact(by process.Redactor) {

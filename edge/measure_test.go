@@ -376,6 +376,6 @@ func TestMetricsInVain(t *testing.T) {
 	}
 	e := &edge{config: c, clock: newClock(nil)}
 	e.openLanes(&telemetry.Resource{EnvironmentID: newUUID()})
-	compareErrors(t, []string{"SLIPSTREAM_PLATFORM_METRICS: no destination takes metrics", "SLIPSTREAM_EMF: no destination"},
-		e.openMetrics(&telemetry.Resource{}))
+	compareErrors(t, []string{"SLIPSTREAM_PLATFORM_METRICS: no destination takes metrics",
+		"SLIPSTREAM_EMF: no destination"}, e.openMetrics(&telemetry.Resource{}))
 }

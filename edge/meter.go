@@ -176,7 +176,7 @@ func (m *meter) commit(now time.Time) {
 	m.dirty = false
 	e := m.edge
 	if e.aggregate != nil {
-		e.aggregate.save()
+		e.aggregate.save(m.now)
 	}
 	if m.points == nil || m.points.Size() == 0 {
 		return

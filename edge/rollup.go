@@ -130,10 +130,10 @@ func (a *aggregate) put(p *telemetry.Point, now time.Time) error {
 	return nil
 }
 
-func (a *aggregate) save() {
+func (a *aggregate) save(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.commit(a.now())
+	a.commit(now)
 }
 
 // addExport takes what can be rolled up of an export of metrics, and appends the
@@ -167,7 +167,12 @@ func (a *aggregate) takes() error {
 }
 
 // now is the wall clock's: bins are told by it.
-func (a *aggregate) now() time.Time { return a.clock.stamp(a.clock.now()) }
+func (a *aggregate) now() time.Time {
+	if a.clock == nil {
+		return time.Now()
+	}
+	return a.clock.read()
+}
 
 // commit writes what was added to the journals. The caller holds a.mu.
 func (a *aggregate) commit(now time.Time) {

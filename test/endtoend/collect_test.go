@@ -63,6 +63,12 @@ type collecting struct {
 // collect starts the sender beside our extension.
 func collect(t *testing.T, env map[string]string, faults ...string) *collecting {
 	t.Helper()
+	return collectAs(t, "", env, faults...)
+}
+
+// collectAs does it in another kind of environment.
+func collectAs(t *testing.T, kind string, env map[string]string, faults ...string) *collecting {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "out"), 0o755); err != nil {
 		t.Fatal(err)
@@ -78,7 +84,7 @@ func collect(t *testing.T, env map[string]string, faults ...string) *collecting 
 	}
 	c.stage = play{
 		env: all, config: bind(dir), faults: faults,
-		function: func(f *emulator.Function) { f.Command = []string{program(t, sender)} },
+		function: func(f *emulator.Function) { f.Command, f.InitType = []string{program(t, sender)}, kind },
 	}.start(t)
 	return c
 }

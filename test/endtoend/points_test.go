@@ -323,7 +323,13 @@ func TestMergedPointsSurviveKills(t *testing.T) {
 
 // Without a kill every way comes to exactly what was sent, in few data points.
 func TestPointsAreMerged(t *testing.T) {
-	c := collect(t, map[string]string{"SLIPSTREAM_FORWARD": ""})
+	for _, kind := range []string{"on-demand", "snap-start"} {
+		t.Run(kind, func(t *testing.T) { pointsAreMerged(t, kind) })
+	}
+}
+
+func pointsAreMerged(t *testing.T, kind string) {
+	c := collectAs(t, kind, map[string]string{"SLIPSTREAM_FORWARD": ""})
 	ways := []string{"m.lines", "m.delta", "m.statsd", "m.tcp", "m.log", "m.emf"}
 	const invocations = 8
 	for id := range invocations {
