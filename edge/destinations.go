@@ -92,6 +92,8 @@ var options = []option{
 	{"trace_port", "wavefront+tcp", "`30001`", "The proxy's port for spans."},
 	{"names", "prometheus", "`underscores`", "`underscores` for dots in names, or `utf8`, which keeps them, as " +
 		"Prometheus 3 can; units and `_total` are added either way."},
+	{"extremes", "prometheus", "`false`", "`true` adds the gauges `_min` and `_max` to each distribution: Prometheus' " +
+		"histograms have no place for them."},
 	{"namespace", "emf", "`Slipstream`", "CloudWatch's namespace of the metrics."},
 	{"distributions", "emf", "`values`", "`values`, at most 1,000 of each distribution; or `counts`, which loses " +
 		"nothing and is what OpenTelemetry's exporter writes, but in no specification of AWS."},

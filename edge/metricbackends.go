@@ -86,14 +86,18 @@ func openPrometheus(u *url.URL, _ *Config, res *telemetry.Resource, lane *laneCo
 	if err != nil {
 		return nil, err
 	}
-	config, err := prometheusto.Parse(backendURL(u, "names"))
+	extremes, err := choice(q, "extremes", "false", "true")
+	if err != nil {
+		return nil, err
+	}
+	config, err := prometheusto.Parse(backendURL(u, "names", "extremes"))
 	if err != nil {
 		return nil, err
 	}
 	tags := slices.DeleteFunc(identity(res), func(key string) bool { // job and instance
 		return key == "service.name" || key == "faas.instance"
 	})
-	lane.encoder = prometheus.New(prometheus.Options{Tags: tags, UTF8: names == "utf8"})
+	lane.encoder = prometheus.New(prometheus.Options{Tags: tags, UTF8: names == "utf8", Extremes: extremes == "true"})
 	lane.encoding, lane.cumulative = buffer.Snappy, true
 	lane.pushers = 1 // a newer batch that is there first makes the older one's samples too old
 	return prometheusto.New(config), nil

@@ -107,7 +107,8 @@ func (p plan) invoke(ctx context.Context, sink string) ([]sent, error) {
 			Name: "random", Command: []string{function}, Extensions: []string{named}, MemoryMB: 1769,
 			Timeout: 30 * time.Second, Concurrency: environments, Warm: environments,
 			Env: map[string]string{
-				"SLIPSTREAM_DESTINATIONS": "prometheus+" + p.prometheus + " wavefront+tcp://" + sink,
+				"SLIPSTREAM_DESTINATIONS": "prometheus+" + p.prometheus + "/api/v1/write?extremes=true" +
+					" wavefront+tcp://" + sink,
 				"SLIPSTREAM_LISTEN":       "all", "SLIPSTREAM_LOG_LEVEL": "warn", "SLIPSTREAM_EMF": "consume",
 				"SLIPSTREAM_METRIC_LINES": "consume",
 			},
@@ -230,7 +231,8 @@ func (p plan) ask(ctx context.Context, metric string) (v values, err error) {
 		return n
 	}
 	v.count, v.sum = number("histogram_count("+all+")"), number("histogram_sum("+all+")")
-	v.min, v.max = math.NaN(), math.NaN() // it does not keep them
+	v.min = number("min(last_over_time(" + metric + "_min[1h]))")
+	v.max = number("max(last_over_time(" + metric + "_max[1h]))")
 	found := map[float64]float64{}
 	for _, q := range quantiles {
 		found[q] = number(fmt.Sprintf("histogram_quantile(%g, %s)", q, all))

@@ -14,43 +14,91 @@ type Bucket struct {
 }
 
 // Centroids appends a distribution as values with counts, in rising order, at
-// most limit (at least 4) of them, to dst. Their mean is the distribution's own,
-// but for rounding: of each bucket the value at the same fraction of its width
-// stands for it, and that fraction is the one which makes the sums equal. Where
-// the bounds are the values themselves, as wire.Points writes them, they come
-// out unchanged. Too many buckets become one with their neighbour, by weight;
-// the lowest and the highest stay.
+// most limit (at least 4) of them, to dst. The least and the greatest value are
+// themselves where they are known. The mean is the distribution's own, but for
+// rounding: of each bucket the value at the same fraction of its width stands for
+// the others, and that fraction is the one which makes the sums equal. Where the
+// bounds are the values themselves, as wire.Points writes them, they come out
+// unchanged. Too many buckets become one with their neighbour, by weight; the
+// lowest and the highest stay.
 func (p *Point) Centroids(dst []telemetry.Centroid, limit int) []telemetry.Centroid {
 	start := len(dst)
-	low, width, total := 0.0, 0.0, uint64(0)
+	bands, total := p.extent()
+	ends := p.HasMin && p.HasMax && p.Min <= p.Max && total > 1
+	fraction := p.fraction(bands, ends)
+	band := 0
 	for b := range p.bands {
-		low += b.Low * float64(b.Count)
-		width += (b.High - b.Low) * float64(b.Count)
-		total += b.Count
-	}
-	fraction := 0.5
-	if p.HasSum && width > 0 {
-		// A sum that no values in these buckets have is somebody's mistake.
-		if fraction = (p.Sum - low) / width; !(fraction >= 0) {
-			fraction = 0
+		band++
+		count := float64(b.Count)
+		if ends && band == 1 {
+			dst = append(dst, telemetry.Centroid{Value: p.Min, Count: 1})
+			count--
 		}
-		fraction = min(fraction, 1)
-	}
-	for b := range p.bands {
+		if ends && band == bands {
+			count--
+		}
 		value := b.High
 		if fraction < 1 {
 			value = b.Low + fraction*(b.High-b.Low)
 		}
-		if last := len(dst) - 1; last >= start && dst[last].Value == value {
-			dst[last].Count += float64(b.Count)
-			continue
-		}
-		dst = append(dst, telemetry.Centroid{Value: value, Count: float64(b.Count)})
+		dst = add(dst, start, value, count)
+	}
+	if ends {
+		dst = add(dst, start, p.Max, 1)
 	}
 	if total == 0 && p.Count > 0 && p.HasSum { // no buckets, which OTLP allows
 		dst = append(dst, telemetry.Centroid{Value: p.Sum / float64(p.Count), Count: float64(p.Count)})
 	}
 	return dst[:start+merge(dst[start:], max(limit, 4))]
+}
+
+// add appends a value, or adds to the last one if that is the same.
+func add(dst []telemetry.Centroid, start int, value, count float64) []telemetry.Centroid {
+	switch last := len(dst) - 1; {
+	case count <= 0:
+	case last >= start && dst[last].Value == value:
+		dst[last].Count += count
+	default:
+		dst = append(dst, telemetry.Centroid{Value: value, Count: count})
+	}
+	return dst
+}
+
+// extent counts the buckets that are not empty, and the values in them.
+func (p *Point) extent() (bands int, total uint64) {
+	for b := range p.bands {
+		bands++
+		total += b.Count
+	}
+	return bands, total
+}
+
+// fraction is where in each bucket its values stand; the ends stand for themselves.
+func (p *Point) fraction(bands int, ends bool) float64 {
+	low, width, sum, band := 0.0, 0.0, p.Sum, 0
+	for b := range p.bands {
+		band++
+		count := float64(b.Count)
+		if ends && band == 1 {
+			count--
+		}
+		if ends && band == bands {
+			count--
+		}
+		low += b.Low * count
+		width += (b.High - b.Low) * count
+	}
+	if ends {
+		sum -= p.Min + p.Max
+	}
+	if !p.HasSum || !(width > 0) {
+		return 0.5
+	}
+	// A sum that no values in these buckets have is somebody's mistake.
+	if f := (sum - low) / width; f >= 0 {
+		return min(f, 1)
+	}
+	return 0
 }
 
 // merge makes at most limit of the centroids, and gives how many there are.

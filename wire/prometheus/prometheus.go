@@ -7,6 +7,7 @@
 //	cumulative monotonic sum     name_unit_total, with its start
 //	exponential histogram        name_unit, a native histogram
 //	explicit histogram           name_unit_bucket, _sum, _count
+//	both, with Extremes          name_unit_min, name_unit_max, gauges
 //	summary                      name_unit with quantile, _sum, _count
 //
 // Prometheus knows totals only, so a delta is dropped ("delta_temporality"): the
@@ -36,6 +37,10 @@ type Options struct {
 	// UTF8 keeps names as they are, with the unit's and _total's suffixes, as
 	// Prometheus 3 allows it, instead of underscores for dots.
 	UTF8 bool
+	// Extremes adds two gauges to each histogram, name_unit_min and name_unit_max,
+	// where the least and the greatest value are known: Prometheus' histograms have
+	// no place for them.
+	Extremes bool
 }
 
 // Encoder collects exports and makes one request of them. It is safe for
@@ -104,8 +109,10 @@ func (w *request) point(p *otlpread.Point) {
 		}
 	case otlpread.Exponential:
 		w.native(p)
+		w.extremes(p)
 	case otlpread.Histogram:
 		w.classic(p)
+		w.extremes(p)
 	case otlpread.Summary:
 		w.add(typeSummary, "_sum", p.Sum)
 		w.add(typeSummary, "_count", float64(p.Count))
@@ -113,6 +120,20 @@ func (w *request) point(p *otlpread.Point) {
 			w.with("quantile", q.Quantile)
 			w.add(typeSummary, "", q.Value)
 		}
+	}
+}
+
+// extremes writes what a histogram loses, if that is wanted.
+func (w *request) extremes(p *otlpread.Point) {
+	if !w.options.Extremes || p.Missing {
+		return
+	}
+	w.told = true // the point is counted already
+	if p.HasMin {
+		w.add(typeGauge, "_min", p.Min)
+	}
+	if p.HasMax {
+		w.add(typeGauge, "_max", p.Max)
 	}
 }
 
