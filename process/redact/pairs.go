@@ -260,6 +260,7 @@ func closingQuote(b []byte, i int, quote byte, depth int) (content, at int) {
 // that it opens, it also closes.
 func word(b []byte, i int) int {
 	depth, slashes := 0, 0
+	equals := i > 0 && b[i-1] == '='
 	for from := i; i < len(b); i++ {
 		c := b[i]
 		switch {
@@ -275,7 +276,7 @@ func word(b []byte, i int) int {
 			return i
 		case c == '<' && i > from && i+1 < len(b) && b[i+1] == '/':
 			return i
-		case (c == ',' || c == ';' || c == '&') && nextPair(b, i+1):
+		case (c == ',' || c == ';' || c == '&') && nextPair(b, i+1) && !(equals && onlyColon(b, i+1)):
 			return i
 		case c == '"' || c == '\'' || c == '`':
 			if closes(b, i+1) {
@@ -311,6 +312,16 @@ func nextPair(b []byte, i int) bool {
 	}
 	end := run(b[:min(len(b), i+64)], i, ident)
 	return end > i && end < len(b) && (b[end] == '=' || b[end] == ':' || hasFold(b, end, "%3d"))
+}
+
+// onlyColon tells whether what begins at i looks like a pair or item for a colon or
+// a brace alone. Behind a pair with an equals sign it is none, but more of the value.
+func onlyColon(b []byte, i int) bool {
+	if i < len(b) && b[i] == '{' {
+		return true
+	}
+	end := run(b[:min(len(b), i+64)], i, ident)
+	return end > i && end < len(b) && b[end] == ':'
 }
 
 // scheme tells whether more words belong to a value than its first one: one, if
