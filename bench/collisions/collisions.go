@@ -109,7 +109,7 @@ func (p plan) invoke(ctx context.Context, sink string) ([]sent, error) {
 			Env: map[string]string{
 				"SLIPSTREAM_DESTINATIONS": "prometheus+" + p.prometheus + "/api/v1/write?extremes=true" +
 					" wavefront+tcp://" + sink,
-				"SLIPSTREAM_LISTEN":       "all", "SLIPSTREAM_LOG_LEVEL": "warn", "SLIPSTREAM_EMF": "consume",
+				"SLIPSTREAM_LISTEN": "all", "SLIPSTREAM_LOG_LEVEL": "warn", "SLIPSTREAM_EMF": "consume",
 				"SLIPSTREAM_METRIC_LINES": "consume",
 			},
 		}},
