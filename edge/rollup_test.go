@@ -284,9 +284,13 @@ func TestRollupKilledAfterDeliveryAndAgain(t *testing.T) {
 func TestRollupOfASnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rollUp(t.TempDir(), testEnvironment, true, nil)
+		r.aggregate.mu.Lock()
 		r.aggregate.waiting = true
+		r.aggregate.mu.Unlock()
 		for _, l := range r.lanes {
+			l.mu.Lock()
 			l.waiting, l.reencode = true, func(*telemetry.Resource) wire.Encoder { return nil }
+			l.mu.Unlock()
 		}
 		if err := r.aggregate.add(counted(3)); err != nil || r.pool.Usage().Reserved != 0 {
 			t.Errorf("%+v, %v", r.pool.Usage(), err)
