@@ -85,6 +85,15 @@ var tableRows = []tableRow{
 	{"lines of failed ones lost / records that the counts miss", []string{"whole/failed_lines_lost",
 		"whole/counts_off"}, false, nil, ""},
 
+	{"25 values a second from 4 environments: overwritten the naive way / lost by StatsD to Prometheus / by EMF to " +
+		"Wavefront", []string{"naive/values_overwritten", "prometheus/statsd/values_lost", "wavefront/emf/values_lost"},
+		false, nil, ""},
+	{"their median / 99th percentile in Prometheus: error", []string{"prometheus/statsd/p50_error",
+		"prometheus/statsd/p99_error"}, false, nil, ""},
+	{"points rolled up on one core, counters / distributions", []string{"counter/inserts", "distribution/inserts"}, false,
+		nil, ""},
+	{"memory of a series, counter / distribution", []string{"counter/memory", "distribution/memory"}, false, nil, ""},
+
 	{"the extension alone: prepared posts to a folder", []string{"replay/file/throughput"}, false, nil, ""},
 	{"the same, for each second of CPU", []string{"replay/file/throughput_per_cpu"}, false, nil, ""},
 }
