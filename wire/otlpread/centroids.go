@@ -15,33 +15,31 @@ type Bucket struct {
 
 // Centroids appends a distribution as values with counts, in rising order, at
 // most limit (at least 4) of them, to dst. The least and the greatest value are
-// themselves where they are known. The mean is the distribution's own, but for
-// rounding: of each bucket the value at the same fraction of its width stands for
-// the others, and that fraction is the one which makes the sums equal. Where the
-// bounds are the values themselves, as wire.Points writes them, they come out
-// unchanged. Too many buckets become one with their neighbour, by weight; the
-// lowest and the highest stay.
+// themselves where they are known. Of each bucket its middle stands for the other
+// values, moved so that the mean is the distribution's own but for rounding: the
+// wider a bucket, the more, since there the middle knows least. Where the bounds
+// are the values themselves, as wire.Points writes them, they come out unchanged.
+// Too many buckets become one with their neighbour, by weight; the lowest and the
+// highest stay.
 func (p *Point) Centroids(dst []telemetry.Centroid, limit int) []telemetry.Centroid {
 	start := len(dst)
 	bands, total := p.extent()
 	ends := p.HasMin && p.HasMax && p.Min <= p.Max && total > 1
-	fraction := p.fraction(bands, ends)
+	uniform, slope := p.shift(bands, ends)
 	band := 0
 	for b := range p.bands {
 		band++
-		count := float64(b.Count)
 		if ends && band == 1 {
 			dst = append(dst, telemetry.Centroid{Value: p.Min, Count: 1})
-			count--
 		}
-		if ends && band == bands {
-			count--
+		value, width := b.High, b.High-b.Low
+		if slope != 0 {
+			uniform = min(max(0.5+slope*width, 0), 1)
 		}
-		value := b.High
-		if fraction < 1 {
-			value = b.Low + fraction*(b.High-b.Low)
+		if uniform < 1 {
+			value = b.Low + uniform*width
 		}
-		dst = add(dst, start, value, count)
+		dst = add(dst, start, value, rest(&b, band, bands, ends))
 	}
 	if ends {
 		dst = add(dst, start, p.Max, 1)
@@ -50,6 +48,18 @@ func (p *Point) Centroids(dst []telemetry.Centroid, limit int) []telemetry.Centr
 		dst = append(dst, telemetry.Centroid{Value: p.Sum / float64(p.Count), Count: float64(p.Count)})
 	}
 	return dst[:start+merge(dst[start:], max(limit, 4))]
+}
+
+// rest is how many values of a bucket are neither the least nor the greatest.
+func rest(b *Bucket, band, bands int, ends bool) float64 {
+	count := float64(b.Count)
+	if ends && band == 1 {
+		count--
+	}
+	if ends && band == bands {
+		count--
+	}
+	return count
 }
 
 // add appends a value, or adds to the last one if that is the same.
@@ -73,32 +83,55 @@ func (p *Point) extent() (bands int, total uint64) {
 	return bands, total
 }
 
-// fraction is where in each bucket its values stand; the ends stand for themselves.
-func (p *Point) fraction(bands int, ends bool) float64 {
-	low, width, sum, band := 0.0, 0.0, p.Sum, 0
+// maxPasses is how often shift looks again for buckets whose values cannot move on.
+const maxPasses = 8
+
+// shift tells where in each bucket its values stand, for the mean to be right: at
+// 0.5 and slope for each unit of the bucket's width, but not outside it; or, where
+// slope is 0, all at the same fraction.
+func (p *Point) shift(bands int, ends bool) (uniform, slope float64) {
+	low, weight, band := 0.0, 0.0, 0 // sums of lower ends, and of widths
 	for b := range p.bands {
 		band++
-		count := float64(b.Count)
-		if ends && band == 1 {
-			count--
-		}
-		if ends && band == bands {
-			count--
-		}
-		low += b.Low * count
-		width += (b.High - b.Low) * count
+		n := rest(&b, band, bands, ends)
+		low, weight = low+b.Low*n, weight+(b.High-b.Low)*n
 	}
+	if !p.HasSum || !(weight > 0) {
+		return 0.5, 0
+	}
+	sum := p.Sum
 	if ends {
 		sum -= p.Min + p.Max
 	}
-	if !p.HasSum || !(width > 0) {
-		return 0.5
+	uniform = (sum - low) / weight
+	switch { // a sum that no values in these buckets have is somebody's mistake
+	case !(uniform > 0):
+		return 0, 0
+	case uniform >= 1:
+		return 1, 0
 	}
-	// A sum that no values in these buckets have is somebody's mistake.
-	if f := (sum - low) / width; f >= 0 {
-		return min(f, 1)
+	missing := (uniform - 0.5) * weight
+	for range maxPasses {
+		moved, squares, band := 0.0, 0.0, 0
+		for b := range p.bands {
+			band++
+			n, width := rest(&b, band, bands, ends), b.High-b.Low
+			if math.Abs(slope)*width >= 0.5 {
+				moved += math.Copysign(n*width/2, missing)
+			} else {
+				squares += n * width * width
+			}
+		}
+		if squares == 0 {
+			break
+		}
+		next := (missing - moved) / squares
+		if next == slope {
+			return uniform, slope
+		}
+		slope = next
 	}
-	return 0
+	return uniform, 0
 }
 
 // merge makes at most limit of the centroids, and gives how many there are.
