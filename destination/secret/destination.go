@@ -65,6 +65,9 @@ func (d *Destination) Send(ctx context.Context, b *destination.Batch) error {
 		return d.fault(err)
 	}
 	err = to.Send(ctx, b)
+	if errors.Is(err, context.Canceled) && d.closed.Err() != nil {
+		return d.fault(err) // Close has ended it here before it got there
+	}
 	if !refusesCredential(err) {
 		return to.cover.hideIn(err)
 	}

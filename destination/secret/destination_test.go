@@ -209,3 +209,38 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+// stuck sends until its context ends, and says so as any client would.
+type stuck struct {
+	destination.Destination
+	entered chan struct{}
+}
+
+func (s stuck) Send(ctx context.Context, _ *destination.Batch) error {
+	close(s.entered)
+	<-ctx.Done()
+	return &destination.Error{Op: "post", Target: "h", Err: ctx.Err()}
+}
+
+func (stuck) Close() error { return nil }
+
+// A send that Close ends says so, whoever of both hears of it first; one that its
+// own context ends does not.
+func TestCloseEndsSend(t *testing.T) {
+	send := func(ctx context.Context, end func(*Destination)) error {
+		s := stuck{entered: make(chan struct{})}
+		d := New(Config{Name: "h", Open: func(Values) (destination.Destination, []string, error) { return s, nil, nil },
+			Store: newCloud(t).store(nil)})
+		go func() { <-s.entered; end(d) }()
+		defer d.Close()
+		return d.Send(ctx, batch("a"))
+	}
+	if err := send(t.Context(), func(d *Destination) { d.Close() }); !errors.Is(err, destination.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := send(ctx, func(*Destination) { cancel() })
+	if !errors.Is(err, context.Canceled) || errors.Is(err, destination.ErrClosed) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

@@ -35,7 +35,7 @@ func StartFirehose(t testing.TB) *Firehose {
 	address := freeAddress(t)
 	host, port := address[:len("127.0.0.1")], address[len("127.0.0.1:"):]
 	f := &Firehose{Endpoint: "http://" + address}
-	f.process = &process{path: motoServer(t), args: []string{"-H", host, "-p", port}, ready: f.Endpoint}
+	f.process = &process{path: motoPython(t), args: []string{"-m", "moto.server", "-H", host, "-p", port}, ready: f.Endpoint}
 	provider := credentials.NewStaticCredentialsProvider(accessKey, secretKey, "")
 	// No connection stays: tests look for goroutines that were left behind.
 	alone := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -92,9 +92,10 @@ func (f *Firehose) Delivered(t testing.TB, stream string) (bodies [][]byte) {
 // bucketOf is where a stream writes.
 func bucketOf(stream string) string { return stream + "-bucket" }
 
-// motoServer gives the path of the server's program in the tree's .cache/venv,
-// installed anew when tools/moto/requirements.txt has changed.
-func motoServer(t testing.TB) string {
+// motoPython gives the Python that has moto, in the tree's .cache/venv, installed
+// anew when tools/moto/requirements.txt has changed. The venv's other programs name
+// the folder that they were installed in, which may have moved since.
+func motoPython(t testing.TB) string {
 	t.Helper()
 	root := treeRoot(t)
 	requirements := filepath.Join(root, "tools", "moto", "requirements.txt")
@@ -111,18 +112,18 @@ func motoServer(t testing.TB) string {
 		t.Fatalf("servers: lock %s: %v", lock.Name(), err)
 	}
 	venv := filepath.Join(cache, "venv")
-	program := filepath.Join(venv, "bin", "moto_server")
+	python := filepath.Join(venv, "bin", "python3")
 	want, err := os.ReadFile(requirements)
 	if err != nil {
 		t.Fatalf("servers: %v", err)
 	}
 	installed := filepath.Join(venv, "requirements.txt") // written last: what is there is whole
 	if have, err := os.ReadFile(installed); err == nil && string(have) == string(want) {
-		return program
+		return python
 	}
 	for _, args := range [][]string{
 		{"python3", "-m", "venv", "--clear", venv},
-		{filepath.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", requirements},
+		{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("servers: install moto, which needs python3 with venv (make packages): %v: %v\n%s", args, err, out)
@@ -131,5 +132,5 @@ func motoServer(t testing.TB) string {
 	if err := os.WriteFile(installed, want, 0o644); err != nil {
 		t.Fatalf("servers: %v", err)
 	}
-	return program
+	return python
 }
