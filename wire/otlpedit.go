@@ -40,9 +40,9 @@ type ExportEdit struct {
 	text             []byte // what Text and Value append to
 	field            string
 	current          value
-	record           int      // the index of the record's frame, -1 outside
-	marks            []string // to be added to the record
-	rendered         []byte   // what Attribute has made of a number
+	record           int        // the index of the record's frame, -1 outside
+	marks            []addition // to the record
+	rendered         []byte     // what Attribute has made of a number
 }
 
 // frame is a message that the walk is in.
@@ -54,6 +54,12 @@ type frame struct {
 	message             uint8
 	lost                int // attributes that were removed
 	records, dropped    int
+}
+
+// addition is an attribute that a record gets.
+type addition struct {
+	key    string
+	number int64 // 0 stands for true
 }
 
 // value is the field of an AnyValue that a hook is asked for.
@@ -355,17 +361,21 @@ func (w *ExportEdit) cut() {
 // appendMarks adds the record's marks that it has not yet.
 func (w *ExportEdit) appendMarks() {
 	number := attributesField[w.frames[w.record].message]
-	for _, key := range w.marks {
-		if w.Attribute(key) != nil {
+	for _, a := range w.marks {
+		if w.Attribute(a.key) != nil {
 			continue
 		}
 		end := w.frames[w.record].end
 		w.replace(end, end)
+		field, value := fieldBool, uint64(1)
+		if a.number != 0 {
+			field, value = fieldInt, uint64(a.number)
+		}
 		var kv, v mark
-		w.dst, kv = openField(w.dst, number, len(key)+6)
-		w.dst = appendStringField(w.dst, fieldKey, key)
-		w.dst, v = openField(w.dst, fieldValue, 2)
-		w.dst = appendVarintField(w.dst, fieldBool, 1)
+		w.dst, kv = openField(w.dst, number, len(a.key)+16)
+		w.dst = appendStringField(w.dst, fieldKey, a.key)
+		w.dst, v = openField(w.dst, fieldValue, 11)
+		w.dst = appendVarintField(w.dst, field, value)
 		w.dst = closeField(closeField(w.dst, v), kv)
 	}
 }

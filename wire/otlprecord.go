@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"slipstream/telemetry"
@@ -48,16 +49,29 @@ func appendScalar(dst []byte, kind otlpKind, bits uint64) []byte {
 
 // Mark adds an attribute of that name, true, to the record, unless it has one.
 // Outside of records it does nothing.
-func (w *ExportEdit) Mark(key string) {
-	if w.record < 0 {
-		return
+func (w *ExportEdit) Mark(key string) { w.add(addition{key: key}) }
+
+// MarkNumber does the same with a number that is not 0.
+func (w *ExportEdit) MarkNumber(key string, n int64) { w.add(addition{key, n}) }
+
+func (w *ExportEdit) add(a addition) {
+	if w.record >= 0 && !slices.ContainsFunc(w.marks, func(known addition) bool { return known.key == a.key }) {
+		w.marks = append(w.marks, a)
 	}
-	for _, known := range w.marks {
-		if known == key {
-			return
-		}
+}
+
+// TraceID is the trace of a log record or a span, 16 bytes; nil for none.
+func (w *ExportEdit) TraceID() (id []byte) {
+	switch b, message := w.recordBytes(); message {
+	case msgLogRecord:
+		_, id = lastField(b, 9)
+	case msgSpan:
+		_, id = lastField(b, 1)
 	}
-	w.marks = append(w.marks, key)
+	if len(id) != traceIDSize {
+		return nil
+	}
+	return id
 }
 
 // Level is a log record's severity, or LevelError for a span whose status says

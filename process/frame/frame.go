@@ -1,6 +1,7 @@
-// Package frame keeps log records as bytes for a while: an Encoder appends them
-// to memory or to a file, Decode reads them again, in the process that wrote them
-// or, after a crash, in the next one. It is no format for others.
+// Package frame keeps log records and exports as bytes for a while: an Encoder
+// appends them to memory or to a file, Decode and DecodeExport read them again, in
+// the process that wrote them or, after a crash, in the next one. It is no format
+// for others.
 package frame
 
 import (
@@ -12,8 +13,12 @@ import (
 	"slipstream/telemetry"
 )
 
-// version is the first byte of each frame; another one is not read.
-const version = 1
+// The first byte of each frame, the version of what it holds; another one is not
+// read.
+const (
+	version         = 1 // a log record
+	exportedVersion = 2 // an export
+)
 
 // The parts that a record may lack.
 const (
@@ -59,7 +64,20 @@ func (Encoder) AppendLog(dst []byte, l *telemetry.Log) []byte {
 	return dst
 }
 
-func appendPart[T string | ~[]byte](dst []byte, part T) []byte {
+// AppendExport appends an export as a frame: its version; the length of the rest;
+// signal and body, each behind its length; the number of records.
+func (Encoder) AppendExport(dst []byte, x *telemetry.Export) []byte {
+	dst = append(dst, exportedVersion)
+	start := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = appendPart(dst, x.Signal)
+	dst = appendPart(dst, x.Body)
+	dst = binary.AppendUvarint(dst, uint64(x.Records))
+	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	return dst
+}
+
+func appendPart[T ~string | ~[]byte](dst []byte, part T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(part))), part...)
 }
 
@@ -86,19 +104,10 @@ var (
 // memory, and strings that are equal, so that a Decode after the other of one
 // invocation's records allocates nothing.
 func Decode(b []byte, l *telemetry.Log) (rest []byte, err error) {
-	switch {
-	case len(b) == 0:
-		return b, ErrCut
-	case b[0] != version:
-		return b, ErrBroken
-	case len(b) < 5:
-		return b, ErrCut
+	r, rest, err := open(b, version)
+	if err != nil {
+		return b, err
 	}
-	size := binary.LittleEndian.Uint32(b[1:])
-	if uint64(size) > uint64(len(b)-5) {
-		return b, ErrCut
-	}
-	r := reader{b: b[5 : 5+size]}
 	seconds, nanoseconds := r.signed(), r.number()
 	level, flags := r.byte(), r.byte()
 	count := r.number()
@@ -116,7 +125,41 @@ func Decode(b []byte, l *telemetry.Log) (rest []byte, err error) {
 	l.Type, l.RequestID = known(l.Type, kind), same(l.RequestID, id)
 	l.Body, l.Message, l.Fields = body, message, fields
 	l.Level, l.AdjustedCount = telemetry.Level(level), uint32(count)
-	return b[5+size:], nil
+	return rest, nil
+}
+
+// Exported tells whether the frame that b begins with is an export's.
+func Exported(b []byte) bool { return len(b) > 0 && b[0] == exportedVersion }
+
+// DecodeExport reads an export's frame as Decode does a log record's.
+func DecodeExport(b []byte, x *telemetry.Export) (rest []byte, err error) {
+	r, rest, err := open(b, exportedVersion)
+	if err != nil {
+		return b, err
+	}
+	signal, body, records := r.part(), r.part(), r.number()
+	if r.bad || len(r.b) > 0 || records > math.MaxInt32 {
+		return b, ErrBroken
+	}
+	x.Signal, x.Body, x.Records = telemetry.Signal(same(string(x.Signal), signal)), body, int(records)
+	return rest, nil
+}
+
+// open gives what the frame that b begins with holds, and what is behind it.
+func open(b []byte, version byte) (r reader, rest []byte, err error) {
+	switch {
+	case len(b) == 0:
+		return r, b, ErrCut
+	case b[0] != version:
+		return r, b, ErrBroken
+	case len(b) < 5:
+		return r, b, ErrCut
+	}
+	size := binary.LittleEndian.Uint32(b[1:])
+	if uint64(size) > uint64(len(b)-5) {
+		return r, b, ErrCut
+	}
+	return reader{b: b[5 : 5+size]}, b[5+size:], nil
 }
 
 // same gives the string that is there if it is the text.

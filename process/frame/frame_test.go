@@ -50,6 +50,47 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// Exports stand between log records, and neither is read as the other.
+func TestExports(t *testing.T) {
+	l := logs()[0]
+	exports := []telemetry.Export{{Signal: telemetry.Traces, Records: 3, Body: bytes.Repeat([]byte("x"), 300)},
+		{Signal: telemetry.Logs, Body: []byte{}}}
+	var frames []byte
+	for i := range exports {
+		frames = Encoder{}.AppendLog(Encoder{}.AppendExport(frames, &exports[i]), &l)
+	}
+	for _, want := range exports {
+		var got telemetry.Export
+		if !Exported(frames) {
+			t.Fatal("an export is not known")
+		}
+		if _, err := Decode(frames, &telemetry.Log{}); !errors.Is(err, ErrBroken) {
+			t.Errorf("read as a record: %v", err)
+		}
+		rest, err := DecodeExport(frames, &got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		for cut := range len(frames) - len(rest) {
+			if left, err := DecodeExport(frames[:cut], &got); !errors.Is(err, ErrCut) || len(left) != cut {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+		}
+		if _, err := DecodeExport(rest, &got); !errors.Is(err, ErrBroken) || Exported(rest) {
+			t.Errorf("a record read as an export: %v", err)
+		}
+		if frames, err = Decode(rest, &telemetry.Log{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(frames) != 0 || Exported(frames) {
+		t.Errorf("%d bytes are left", len(frames))
+	}
+}
+
 // Wherever a crash cuts the last frame, the others are read and the cut is seen.
 func TestEveryCut(t *testing.T) {
 	one := Encoder{}.AppendLog(nil, &logs()[0])
@@ -90,7 +131,12 @@ func FuzzDecode(f *testing.F) {
 	for _, l := range logs() {
 		f.Add(Encoder{}.AppendLog(nil, &l))
 	}
+	f.Add(Encoder{}.AppendExport(nil, &telemetry.Export{Signal: telemetry.Traces, Records: 1, Body: []byte("x")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if Exported(b) {
+			decodeExportAgain(t, b)
+			return
+		}
 		var l, again telemetry.Log
 		rest, err := Decode(b, &l)
 		if err != nil {
@@ -106,4 +152,21 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("(-first +again):\n%s", diff)
 		}
 	})
+}
+
+func decodeExportAgain(t *testing.T, b []byte) {
+	var x, again telemetry.Export
+	rest, err := DecodeExport(b, &x)
+	if err != nil {
+		if len(rest) != len(b) {
+			t.Fatal("an error takes bytes")
+		}
+		return
+	}
+	if _, err := DecodeExport(Encoder{}.AppendExport(nil, &x), &again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x, again); diff != "" {
+		t.Fatalf("(-first +again):\n%s", diff)
+	}
 }
