@@ -35,7 +35,8 @@ func StartFirehose(t testing.TB) *Firehose {
 	address := freeAddress(t)
 	host, port := address[:len("127.0.0.1")], address[len("127.0.0.1:"):]
 	f := &Firehose{Endpoint: "http://" + address}
-	f.process = &process{path: motoPython(t), args: []string{"-m", "moto.server", "-H", host, "-p", port}, ready: f.Endpoint}
+	server := []string{"-m", "moto.server", "-H", host, "-p", port}
+	f.process = &process{path: motoPython(t), args: server, ready: f.Endpoint}
 	provider := credentials.NewStaticCredentialsProvider(accessKey, secretKey, "")
 	// No connection stays: tests look for goroutines that were left behind.
 	alone := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

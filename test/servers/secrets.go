@@ -30,7 +30,8 @@ func StartSecrets(t testing.TB) *Secrets {
 	address := freeAddress(t)
 	host, port := address[:len("127.0.0.1")], address[len("127.0.0.1:"):]
 	s := &Secrets{Endpoint: "http://" + address}
-	s.process = &process{path: motoPython(t), args: []string{"-m", "moto.server", "-H", host, "-p", port}, ready: s.Endpoint}
+	server := []string{"-m", "moto.server", "-H", host, "-p", port}
+	s.process = &process{path: motoPython(t), args: server, ready: s.Endpoint}
 	s.process.start(t)
 	return s
 }
