@@ -67,7 +67,7 @@ func (e *edge) speak(now time.Time) {
 // selfMetrics are a lane's counts under the names that they have as metrics.
 func (e *edge) selfMetrics(l *lane) map[string]any {
 	taken, unwanted, dropped := e.exports.counts() // whose lock is never taken while a lane's is held
-	exported := e.exports.policyCounts()
+	exported := e.exportCounts()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, in := l.count, &e.intake
@@ -108,9 +108,9 @@ func sum(m map[string]int) int {
 // delivered, spooled and dropped.
 func (e *edge) report(goesOn bool) {
 	e.mu.Lock()
-	in, logs := e.intake, e.logs.Counts()
+	in, logs, exports := e.intake, e.logs.Counts(), e.exportCounts()
 	e.mu.Unlock()
-	if exports := e.exports.policyCounts(); len(logs) > 0 || len(exports) > 0 {
+	if len(logs) > 0 || len(exports) > 0 {
 		slog.Info("what the policy has changed or kept back", "logs", logs, "exports", exports)
 	}
 	if in.malformed > 0 || in.truncated > 0 || in.platformDropped > 0 || len(in.refused) > 0 {

@@ -5,26 +5,30 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"slipstream/intake/handoff"
 	"slipstream/process"
+	"slipstream/process/invocation"
+	"slipstream/process/sample"
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
 
 // exports is the way in for everything that the function hands over itself. It
-// has a lock of its own: a large export does not keep the platform waiting.
+// has locks of its own: a large export does not keep the platform waiting.
 type exports struct {
+	taking     sync.Mutex // who takes an export has it first, then any other
 	mu         sync.Mutex
 	completion *wire.Completion
 	policy     *process.Exports
-	invocation string   // whose spans the policy counts
-	failed     []string // invocations that the export in hand says have failed
-	body       []byte   // the export that is being taken, completed
-	rest       []byte   // of one of metrics, what cannot be rolled up
+	divider    *invocation.Divider // nil: every invocation is kept
+	invocation string              // whose spans the policy counts
+	body       []byte              // the export that is being taken, completed
+	rest       []byte              // of one of metrics, what cannot be rolled up
 	over       bool
 	records    map[telemetry.Signal]int
 	unwanted   int
@@ -34,87 +38,161 @@ type exports struct {
 // keptExport is the largest buffer that is kept for the next export.
 const keptExport = 1 << 20
 
-// takeExport puts an export into every lane that wants it. When it returns nil,
-// what was taken survives the process.
+// takeExport puts an export into every lane that wants it, or keeps it until it is
+// known whether its invocations are. When it returns nil, what was taken survives
+// the process.
 func (e *edge) takeExport(x *telemetry.Export) error {
 	<-e.ready
+	e.exports.taking.Lock()
+	defer e.exports.taking.Unlock()
 	id, now := e.invocation.current(), e.clock.now()
-	failed, err := e.appendExport(x, id, now)
-	if len(failed) > 0 {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		for _, named := range failed {
-			if !e.over {
-				e.now = now
-				e.logs.Failed(first(named, id), now)
-				e.commit()
-			}
-		}
+	if err := e.admit(x); err != nil {
+		return err
 	}
-	return err
+	if e.exports.divider != nil && x.Signal != telemetry.Metrics {
+		e.sampleExport(x, id, now)
+		return nil
+	}
+	whole, err := e.shape(x, id, now)
+	if err != nil {
+		return err
+	}
+	e.exports.count(x)
+	if whole.Records > 0 || x.Records == 0 { // else the policy has counted them, or they are in a bin
+		e.putExport(&whole, now)
+		e.commitExports(&whole)
+	}
+	return nil
 }
 
-// appendExport does it, and gives the invocations that the export says have
-// failed, "" for the one under way.
-func (e *edge) appendExport(x *telemetry.Export, id string, now time.Time) (failed []string, err error) {
+// admit tells why an export cannot be taken.
+func (e *edge) admit(x *telemetry.Export) error {
+	e.exports.mu.Lock()
+	over := e.exports.over
+	e.exports.mu.Unlock()
+	switch {
+	case over:
+		return telemetry.ErrOver
+	case !e.hasRoom(x.Signal):
+		return telemetry.ErrNoRoom
+	}
+	return nil
+}
+
+// shape applies the policy to an export and completes it; what can be rolled up of
+// it goes there. The result is borrowed until the next one. The caller holds
+// e.exports.taking.
+func (e *edge) shape(x *telemetry.Export, id string, now time.Time) (whole telemetry.Export, err error) {
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
-	if e.exports.over {
-		return nil, telemetry.ErrOver
-	}
-	if !e.hasRoom(x.Signal) {
-		return nil, telemetry.ErrNoRoom
-	}
-	whole := *x
-	failed = e.exports.apply(&whole, id, now)
+	whole = *x
+	e.exports.apply(&whole, id, now)
 	if x.Signal == telemetry.Metrics && e.aggregate != nil {
 		whole, err = e.aggregate.addExport(e.exports.rest[:0], &whole)
 		if err != nil {
-			return failed, err
+			return whole, err
 		}
 		if e.exports.rest = whole.Body; cap(whole.Body) > keptExport {
 			e.exports.rest = nil
 		}
 	}
-	e.exports.count(x)
 	if whole.Records == 0 && x.Records > 0 {
-		return failed, nil // the policy has counted them, or they are in a bin
+		return whole, nil
 	}
 	whole.Body = e.exports.completion.Complete(e.exports.body[:0], x.Signal, whole.Body)
 	if e.exports.body = whole.Body; cap(whole.Body) > keptExport {
 		e.exports.body = nil
 	}
+	return whole, nil
+}
+
+// sampleExport asks the sampler about each of the export's invocations before it
+// looks closer. The caller holds e.exports.taking.
+func (e *edge) sampleExport(x *telemetry.Export, current string, now time.Time) {
+	e.exports.count(x)
+	parts := e.exports.divider.Read(x, current)
+	verdicts := make([]sample.Verdict, len(parts))
+	e.mu.Lock()
+	e.now = now
+	for i, p := range parts {
+		if p.Failed {
+			e.logs.Failed(p.RequestID, now)
+		}
+		verdicts[i] = e.logs.Verdict(p.RequestID, p.Records)
+	}
+	e.mu.Unlock()
+	take := func(v sample.Verdict, id string, wanted func(part int) bool) {
+		cut := e.exports.divider.Cut(x, wanted)
+		if cut.Records == 0 {
+			return
+		}
+		// Without metrics there is nothing that could not be taken.
+		if whole, _ := e.shape(&cut, current, now); whole.Records > 0 {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.now = now
+			e.logs.Export(&whole, v, id, now)
+		}
+	}
+	for _, v := range []sample.Verdict{sample.Keep, sample.Weigh} {
+		if slices.Contains(verdicts, v) {
+			take(v, "", func(part int) bool { return verdicts[part] == v })
+		}
+	}
+	for i, v := range verdicts {
+		if v == sample.Hold {
+			take(v, parts[i].RequestID, func(part int) bool { return part == i })
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.commit()
+	e.lookAgain()
+}
+
+// putExport puts a completed export into every lane that wants it.
+func (e *edge) putExport(x *telemetry.Export, now time.Time) {
 	wanted := false
 	for _, l := range e.lanes {
 		if enc := l.exports(x.Signal); enc != nil {
-			l.appendExport(enc, &whole, now)
-			l.commit()
+			l.appendExport(enc, x, now)
 			wanted = true
 		}
 	}
-	if !wanted {
-		if e.exports.unwanted == 0 {
-			slog.Error("records dropped: no destination takes them", "signal", x.Signal, "records", whole.Records)
-		}
-		e.exports.unwanted += whole.Records
+	if wanted {
+		return
 	}
-	return failed, nil
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
+	if e.exports.unwanted == 0 {
+		slog.Error("records dropped: no destination takes them", "signal", x.Signal, "records", x.Records)
+	}
+	e.exports.unwanted += x.Records
+}
+
+// commitExports makes what was put into the lanes survive the process.
+func (e *edge) commitExports(x *telemetry.Export) {
+	for _, l := range e.lanes {
+		if l.exports(x.Signal) != nil {
+			l.commit()
+		}
+	}
 }
 
 // apply has the policy change the export, at the expense of the invocation under
 // way. The caller holds x.mu.
-func (x *exports) apply(e *telemetry.Export, id string, now time.Time) (failed []string) {
+func (x *exports) apply(e *telemetry.Export, id string, now time.Time) {
 	if id != x.invocation {
 		x.policy.Done(x.invocation)
 		x.invocation = id
 	}
-	x.failed = nil
 	x.policy.Apply(e, id, now)
-	return x.failed
 }
 
-// count counts what was taken. The caller holds x.mu.
+// count counts what was taken.
 func (x *exports) count(e *telemetry.Export) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if x.records == nil {
 		x.records = map[telemetry.Signal]int{}
 	}
@@ -176,11 +254,13 @@ func (x *exports) counts() (taken map[telemetry.Signal]int, unwanted int, droppe
 	return maps.Clone(x.records), x.unwanted, maps.Clone(x.dropped)
 }
 
-// policyCounts tells what the policy has done to exports.
-func (x *exports) policyCounts() map[string]int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.policy.Counts()
+// exportCounts tells what the policy has done to exports. The caller holds e.mu.
+func (e *edge) exportCounts() map[string]int {
+	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
+	counts := e.exports.policy.Counts()
+	maps.Copy(counts, e.logs.ExportCounts())
+	return counts
 }
 
 // collector is the local listeners that are open.
@@ -216,9 +296,11 @@ func (e *edge) closeListeners() {
 	all.Wait()
 	e.collector.due.Store(true) // what no socket took in time is a file
 	e.scanHandoff(ctx)
+	e.exports.taking.Lock()
+	defer e.exports.taking.Unlock()
 	e.exports.mu.Lock()
+	defer e.exports.mu.Unlock()
 	e.exports.over = true
-	e.exports.mu.Unlock()
 }
 
 // scanHandoff takes the files that wait, when a runtime is done and else once in

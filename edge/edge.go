@@ -54,7 +54,7 @@ type edge struct {
 	registration lambda.Registration
 	exports      exports
 	collector    collector
-	invocation   invocation
+	invocation   underWay
 	aggregate    *aggregate                    // nil: points go out as they come
 	takers       []*taker                      // of points, one a listener
 	redactor     atomic.Pointer[redact.Policy] // nil: off, or not there yet
@@ -366,9 +366,7 @@ func (e *edge) take(ctx context.Context, body []byte) bool {
 	t := e.decoder.Decode(body, e.clock.stamp(e.now), e.record)
 	e.book(t)
 	e.commit()
-	if due := e.logs.Deadline(); !due.IsZero() && (e.due.IsZero() || due.Before(e.due)) {
-		signal(e.changed) // keepPace has a new time to look at
-	}
+	e.lookAgain()
 	e.ending.Received(e.clock.now())
 	signal(e.arrived)
 	return true

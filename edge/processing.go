@@ -2,9 +2,7 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,9 +10,8 @@ import (
 	"slipstream/process"
 	"slipstream/process/captured"
 	"slipstream/process/filter"
-	"slipstream/process/frame"
+	"slipstream/process/invocation"
 	"slipstream/process/redact"
-	"slipstream/process/sample"
 	"slipstream/telemetry"
 )
 
@@ -41,6 +38,7 @@ func (e *edge) openPolicy() []error {
 	logs := process.LogPolicy{
 		Record: e.config.Policy.RecordBytes, Parse: e.config.Policy.Parse, Filter: o.records, Limiter: o.limiter,
 		Repeats: e.config.Policy.Repeats, Sample: e.config.sampling(), Held: &e.held,
+		Exports: func(x *telemetry.Export) { e.putExport(x, e.now) },
 	}
 	exports := process.Policy{Limits: o.limits}
 	if e.meter != nil && e.meter.lines != nil {
@@ -53,8 +51,11 @@ func (e *edge) openPolicy() []error {
 		logs.Redactor, exports.Redactor = o.redactor, o.redactor
 		exports.Parts = parts(o.redactor)
 	}
-	if o.exported != nil || logs.Sample != nil {
-		exports.Filter = &exportFilter{rules: o.exported, failed: &e.exports.failed}
+	if o.exported != nil {
+		exports.Filter = exportFilter{o.exported}
+	}
+	if logs.Sample != nil {
+		e.exports.divider = invocation.New()
 	}
 	e.logs, e.exports.policy = process.NewLogs(logs, e.emit), process.NewExports(exports)
 	e.redactor.Store(o.redactor)
@@ -72,7 +73,7 @@ func (e *edge) pointPolicy() *process.Points {
 	}
 	if e.config.Policy.Filter != "" {
 		if rules, _ := filter.New(e.config.Policy.Filter); rules != nil { // openPolicy has told what is wrong
-			p.Filter = &exportFilter{rules: rules, failed: new([]string)}
+			p.Filter = exportFilter{rules}
 		}
 	}
 	return process.NewPoints(p)
@@ -121,26 +122,10 @@ func (e *edge) awaitHashKey(ctx context.Context) {
 	e.exports.policy.Redact(policy, parts(policy))
 }
 
-// exportFilter applies the user's rules to records of exports, and notes of which
-// invocations they tell a failure.
-type exportFilter struct {
-	rules  *filter.Filter // nil: none
-	failed *[]string      // ids; an empty one is the invocation under way
-}
+// exportFilter applies the user's rules to records of exports.
+type exportFilter struct{ rules *filter.Filter }
 
-func (f *exportFilter) Keep(r process.Record) bool {
-	if r.Level() >= telemetry.LevelError {
-		// Exports may come late: a span that names its invocation is believed.
-		id := string(r.Attribute("faas.invocation_id"))
-		if len(*f.failed) < maxFailed && !slices.Contains(*f.failed, id) {
-			*f.failed = append(*f.failed, id)
-		}
-	}
-	return f.rules == nil || f.rules.KeepExported(r)
-}
-
-// maxFailed is how many different invocations one export may tell of.
-const maxFailed = 64
+func (f exportFilter) Keep(r process.Record) bool { return f.rules.KeepExported(r) }
 
 // emit puts a record that has been processed into every lane that wants it. The
 // caller holds e.mu.
@@ -172,6 +157,14 @@ func (e *edge) open() bool {
 	}
 }
 
+// lookAgain has keepPace look at the policy's deadline, if that is earlier now. The
+// caller holds e.mu.
+func (e *edge) lookAgain() {
+	if due := e.logs.Deadline(); !due.IsZero() && (e.due.IsZero() || due.Before(e.due)) {
+		signal(e.changed)
+	}
+}
+
 // tick does what the policy has waited for, and tells when to look again.
 func (e *edge) tick(now time.Time) time.Time {
 	e.mu.Lock()
@@ -189,92 +182,13 @@ func (e *edge) tick(now time.Time) time.Time {
 	return e.due
 }
 
-// heldLane is what the held records are called in the arena.
-const heldLane = "held for sampling"
+// underWay is the request id of the invocation that is, for those who have not the
+// lock to ask.
+type underWay struct{ id atomic.Pointer[string] }
 
-// heldRecords keeps the records of invocations that are not decided yet in memory that
-// survives the process, a chunk an invocation.
-type heldRecords struct {
-	pool        *buffer.Pool
-	lane        uint64
-	environment string
-	sequence    uint64
-	open        []*heldRun
-	decided     []*heldRun // whose memory is given back once the lanes have what is kept of them
-}
+func (i *underWay) begin(id string) { i.id.Store(&id) }
 
-// heldRun is one invocation's chunk.
-type heldRun struct {
-	*buffer.Chunk
-	in *heldRecords
-}
-
-// Open begins an invocation.
-func (h *heldRecords) Open(now time.Time) sample.Run {
-	h.sequence++
-	r := &heldRun{in: h, Chunk: h.pool.Open(
-		buffer.Name{Lane: h.lane, Environment: h.environment, Sequence: h.sequence}, now)}
-	r.Limit = heldPage
-	h.open = append(h.open, r)
-	return r
-}
-
-// heldPage is how large a chunk is expected to become: most are small, and many
-// are held at once.
-const heldPage = 4 << 10
-
-// Release says that the invocation is decided.
-func (r *heldRun) Release() {
-	r.in.open = slices.DeleteFunc(r.in.open, func(other *heldRun) bool { return other == r })
-	r.in.decided = append(r.in.decided, r)
-}
-
-// commit makes what is held survive the process, and gives the memory of the
-// rest back. The lanes have committed before.
-func (h *heldRecords) commit() {
-	for _, r := range h.open {
-		r.Commit()
-	}
-	for _, r := range h.decided {
-		r.Chunk.Release()
-	}
-	h.decided = h.decided[:0]
-}
-
-// adoptHeld takes the records of an invocation whose end a process that died did
-// not see: all of them are kept. They go out under the new process's name.
-func (e *edge) adoptHeld(left *buffer.Leftover) error {
-	<-e.ready
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.now = e.clock.now()
-	records, log := 0, telemetry.Log{}
-	problem := errors.New("it has no records")
-	if left.Chunk != nil {
-		problem = nil
-		left.Chunk.Pages(func(frames []byte) {
-			for len(frames) > 0 && problem == nil {
-				if frames, problem = frame.Decode(frames, &log); problem == nil {
-					e.emit(&log)
-					records++
-				}
-			}
-		})
-	}
-	e.commit()
-	if problem != nil {
-		slog.Error("records dropped: what an earlier process held cannot be read", "records", left.Records-records,
-			"error", problem)
-	}
-	return nil
-}
-
-// invocation is the one under way, for those who have not the lock to ask.
-type invocation struct{ id atomic.Pointer[string] }
-
-func (i *invocation) begin(id string) { i.id.Store(&id) }
-
-func (i *invocation) current() string {
+func (i *underWay) current() string {
 	if id := i.id.Load(); id != nil {
 		return *id
 	}

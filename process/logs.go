@@ -10,6 +10,7 @@ import (
 	"slipstream/process/rate"
 	"slipstream/process/sample"
 	"slipstream/telemetry"
+	"slipstream/wire"
 )
 
 // LogPolicy is what a Logs applies. The zero value changes nothing.
@@ -32,6 +33,8 @@ type LogPolicy struct {
 	Repeats time.Duration
 	Sample  *sample.Config // nil: every invocation is kept
 	Held    sample.Store   // of the invocations that Sample has not decided
+	// Exports takes what is kept of what was exported, where there is Sample.
+	Exports func(x *telemetry.Export)
 }
 
 // Logs applies the policy to the platform's records, one after the other, in one
@@ -43,6 +46,8 @@ type Logs struct {
 	parser  parse.Parser
 	repeats *rate.Repeats
 	sampler *sample.Sampler
+	weigh   wire.ExportEdit
+	weighed []byte
 	on      func(*telemetry.Log) // what is behind the limiter
 	now     time.Time
 
@@ -56,7 +61,11 @@ type Logs struct {
 func NewLogs(p LogPolicy, emit func(*telemetry.Log)) *Logs {
 	l := &Logs{policy: p, emit: emit, on: emit}
 	if p.Sample != nil {
-		l.sampler = sample.New(*p.Sample, p.Held, emit)
+		l.weigh.Record = func() bool {
+			l.weigh.Weigh(uint32(p.Sample.OneIn))
+			return true
+		}
+		l.sampler = sample.New(*p.Sample, p.Held, sample.Emit{Log: emit, Export: l.export})
 		l.on = func(log *telemetry.Log) { l.sampler.Add(log, l.now) }
 	}
 	if p.Repeats > 0 {
@@ -224,6 +233,39 @@ func (l *Logs) Failed(requestID string, now time.Time) {
 	}
 }
 
+// Verdict is the sampler's on so many exported records of an invocation.
+func (l *Logs) Verdict(requestID string, records int) sample.Verdict {
+	if l.sampler == nil {
+		return sample.Keep
+	}
+	return l.sampler.Verdict(requestID, records)
+}
+
+// Export takes records of exports whose verdict was not Drop, all with the same:
+// of one invocation, if that is Hold. They are kept until it is known what becomes
+// of them.
+func (l *Logs) Export(x *telemetry.Export, v sample.Verdict, requestID string, now time.Time) {
+	if v == sample.Hold {
+		l.sampler.AddExport(x, requestID, now)
+		return
+	}
+	l.export(x, v == sample.Weigh)
+}
+
+// export hands on what is kept of an export; its records may stand for others.
+func (l *Logs) export(x *telemetry.Export, weighed bool) {
+	if !weighed {
+		l.policy.Exports(x)
+		return
+	}
+	all := *x
+	all.Body, _ = l.weigh.Edit(kept(l.weighed), x.Signal, x.Body)
+	l.policy.Exports(&all)
+	if len(x.Body) > 0 && &all.Body[0] != &x.Body[0] { // else it says so already
+		l.weighed = all.Body
+	}
+}
+
 // Finish lets go of everything that is held: the environment ends.
 func (l *Logs) Finish(now time.Time) {
 	l.now = now
@@ -259,14 +301,30 @@ func (l *Logs) Counts() map[string]int {
 		held, _ := l.repeats.Held()
 		add("repeated", held)
 	}
-	if l.sampler != nil {
-		for _, c := range l.sampler.Counts() {
-			if c.Dropped {
-				add("not_sampled", c.Records)
-			}
+	records, _ := l.notSampled()
+	add("not_sampled", records)
+	return counts
+}
+
+// ExportCounts tells how many exported records did not go on, by reason.
+func (l *Logs) ExportCounts() map[string]int {
+	if _, exported := l.notSampled(); exported > 0 {
+		return map[string]int{"not_sampled": exported}
+	}
+	return nil
+}
+
+// notSampled is how many records the sampler has dropped.
+func (l *Logs) notSampled() (records, exported int) {
+	if l.sampler == nil {
+		return 0, 0
+	}
+	for _, c := range l.sampler.Counts() {
+		if c.Dropped {
+			records, exported = records+c.Records, exported+c.Exported
 		}
 	}
-	return counts
+	return records, exported
 }
 
 // Held is how many records wait for their invocation's end, and their bytes.

@@ -250,33 +250,36 @@ func TestEditRemovesAndMarks(t *testing.T) {
 	}
 }
 
-// A number that is added stands behind the record's own attributes, and not
-// beside one of its name; the trace is a span's or a log record's.
-func TestEditAddsNumbers(t *testing.T) {
-	const trace, span = `"traceId":"0102030405060708090a0b0c0d0e0f10"`, `"attributes":[{"key":"n","value":{"intValue":"7"}}`
+// A weight stands behind the record's own attributes, once; the trace is a span's
+// or a log record's.
+func TestEditWeighs(t *testing.T) {
+	const trace = `"traceId":"0102030405060708090a0b0c0d0e0f10"`
+	const span = `"attributes":[{"key":"n","value":{"intValue":"7"}}`
 	traces := []string{}
 	w := &ExportEdit{}
 	w.Record = func() bool {
 		traces = append(traces, fmt.Sprintf("%x", w.TraceID()))
-		w.MarkNumber("n", 100)
-		w.MarkNumber("count", 100)
-		w.MarkNumber("count", 5)
+		w.Weigh(100)
+		w.Weigh(5)
 		return true
 	}
 	text := `{"resourceSpans":[{"scopeSpans":[{"spans":[{` + trace + `,"name":"GET",` + span
-	want := text + `,{"key":"count","value":{"intValue":"100"}}]}]}]}]}`
+	want := text + `,{"key":"sampling.adjusted_count","value":{"intValue":"100"}}]}]}]}]}`
 	if got := edited(t, w, telemetry.Traces, text+`]}]}]}]}`); got != want {
 		t.Errorf("became %s\nnot     %s", got, want)
 	}
-	want = `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"n","value":{"intValue":"100"}},` +
-		`{"key":"count","value":{"intValue":"100"}}],` + trace + `}]}]}]}`
+	want = `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"sampling.adjusted_count",` +
+		`"value":{"intValue":"100"}}],` + trace + `}]}]}]}`
 	got := edited(t, w, telemetry.Logs, `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{`+trace+`}]}]}]}`)
 	if got != want {
 		t.Errorf("became %s\nnot     %s", got, want)
 	}
+	if again := edited(t, w, telemetry.Logs, want); again != want {
+		t.Errorf("the second time it became %s", again)
+	}
 	edited(t, w, telemetry.Logs, `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}`)
 	id := "0102030405060708090a0b0c0d0e0f10"
-	if want := []string{id, id, id, id, "", ""}; !slices.Equal(traces, want) {
+	if want := []string{id, id, id, id, id, id, "", ""}; !slices.Equal(traces, want) {
 		t.Errorf("traces %q, want %q", traces, want)
 	}
 }

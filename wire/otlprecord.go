@@ -51,8 +51,8 @@ func appendScalar(dst []byte, kind otlpKind, bits uint64) []byte {
 // Outside of records it does nothing.
 func (w *ExportEdit) Mark(key string) { w.add(addition{key: key}) }
 
-// MarkNumber does the same with a number that is not 0.
-func (w *ExportEdit) MarkNumber(key string, n int64) { w.add(addition{key, n}) }
+// Weigh says, as OTLPLogs does, that the record stands for n records.
+func (w *ExportEdit) Weigh(n uint32) { w.add(addition{attributeAdjustedCount, int64(n)}) }
 
 func (w *ExportEdit) add(a addition) {
 	if w.record >= 0 && !slices.ContainsFunc(w.marks, func(known addition) bool { return known.key == a.key }) {

@@ -36,10 +36,10 @@ func newChain(t *testing.T, rules, limits string, c sample.Config) *chain {
 	if len(errs)+len(more) > 0 {
 		t.Fatal(errs, more)
 	}
-	x.sampler = sample.New(c, nil, func(l *telemetry.Log) {
+	x.sampler = sample.New(c, nil, sample.Emit{Log: func(l *telemetry.Log) {
 		x.out++
 		x.lines[l.RequestID]++
-	})
+	}})
 	x.repeats = rate.NewRepeats(time.Second, func(l *telemetry.Log) {
 		if len(l.Fields) == 1 && string(l.Fields[0].Key) == "repeated" {
 			x.told++

@@ -108,14 +108,15 @@ func (w *workload) run(samplePlatform bool) result {
 		buffer = encoder.AppendLog(buffer[:0], &w.logs[i])
 		all += len(buffer)
 	}
-	s := sample.New(sample.Config{OneIn: oneIn, SamplePlatform: samplePlatform}, nil, func(l *telemetry.Log) {
+	config := sample.Config{OneIn: oneIn, SamplePlatform: samplePlatform}
+	s := sample.New(config, nil, sample.Emit{Log: func(l *telemetry.Log) {
 		buffer = encoder.AppendLog(buffer[:0], l)
 		sent += len(buffer)
 		out++
 		if l.Type == "function" && w.failed[l.RequestID] > 0 {
 			missing[l.RequestID]--
 		}
-	})
+	}})
 	p := &parse.Parser{}
 	began := processorTime()
 	for _, l := range w.logs {

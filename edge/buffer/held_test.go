@@ -19,11 +19,17 @@ type holding struct {
 }
 
 func (h *holding) Open(now time.Time) sample.Run {
-	c := h.pool.Open(Name{Lane: 1, Environment: environment, Sequence: uint64(len(h.chunks) + 1)}, now)
+	c := run{h.pool.Open(Name{Lane: 1, Environment: environment, Sequence: uint64(len(h.chunks) + 1)}, now)}
 	c.Limit = 4 << 10
-	h.chunks = append(h.chunks, c)
+	h.chunks = append(h.chunks, c.Chunk)
 	return c
 }
+
+// run is a chunk of frames.
+type run struct{ *Chunk }
+
+func (r run) Append(l *telemetry.Log) int          { return r.Chunk.Append(frame.Encoder{}, l) }
+func (r run) AppendExport(x *telemetry.Export) int { return r.Chunk.AppendExport(frame.Encoder{}, x) }
 
 // A process is killed while it holds the records of two invocations: the next one
 // finds those, in order, and none of an invocation that was decided.
@@ -31,7 +37,9 @@ func TestHeldRecordsSurviveAKill(t *testing.T) {
 	dir := t.TempDir()
 	h := &holding{pool: NewPool(dir, arenaBytes)}
 	var kept []string
-	s := sample.New(sample.Config{Concurrent: true}, h, func(l *telemetry.Log) { kept = append(kept, string(l.Body)) })
+	s := sample.New(sample.Config{Concurrent: true}, h, sample.Emit{Log: func(l *telemetry.Log) {
+		kept = append(kept, string(l.Body))
+	}})
 	add := func(id, kind, body string, level telemetry.Level) {
 		s.Add(&telemetry.Log{Time: opened, Type: kind, RequestID: id, Body: []byte(body), Level: level}, opened)
 		for _, c := range h.chunks {

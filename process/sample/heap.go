@@ -3,8 +3,8 @@ package sample
 import (
 	"time"
 
+	"slipstream/process/frame"
 	"slipstream/telemetry"
-	"slipstream/wire"
 )
 
 // keptRuns and keptBytes bound the memory that waits for the next invocation.
@@ -29,9 +29,15 @@ type heapRun struct {
 	frames []byte
 }
 
-func (r *heapRun) Append(enc wire.Encoder, l *telemetry.Log) int {
+func (r *heapRun) Append(l *telemetry.Log) int {
 	before := len(r.frames)
-	r.frames = enc.AppendLog(r.frames, l)
+	r.frames = frame.Encoder{}.AppendLog(r.frames, l)
+	return len(r.frames) - before
+}
+
+func (r *heapRun) AppendExport(x *telemetry.Export) int {
+	before := len(r.frames)
+	r.frames = frame.Encoder{}.AppendExport(r.frames, x)
 	return len(r.frames) - before
 }
 

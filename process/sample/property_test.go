@@ -15,12 +15,13 @@ var seed = flag.Uint64("seed", 0, "of the random invocations; 0 takes the clock"
 // world is a random telling of invocations, and what came out of it.
 type world struct {
 	*rand.Rand
-	s       *Sampler
-	config  Config
-	now     time.Time
-	in, out map[string][]int // records by invocation, numbered
-	bad     map[string]bool  // its error was told before its end
-	emitted int
+	s        *Sampler
+	config   Config
+	now      time.Time
+	in, out  map[string][]int // records by invocation, numbered
+	bad      map[string]bool  // its error was told before its end
+	emitted  int
+	exported int // exports, of two records each
 }
 
 func (w *world) add(id string, l telemetry.Log) {
@@ -35,6 +36,21 @@ func (w *world) add(id string, l telemetry.Log) {
 	w.now = w.now.Add(time.Duration(w.IntN(50)) * time.Millisecond)
 	l.Time = w.now
 	w.s.Add(&l, w.now)
+}
+
+// export adds an export of two records; it has one number, for the judge.
+func (w *world) export(id string) {
+	n := len(w.in[id])
+	w.in[id] = append(w.in[id], n)
+	w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, id, " ", n)}, id, w.now)
+	w.exported++
+}
+
+func (w *world) takeExport(x *telemetry.Export, _ bool) {
+	id, n := "", 0
+	_, _ = fmt.Sscan(string(x.Body), &id, &n)
+	w.out[id] = append(w.out[id], n)
+	w.emitted += x.Records
 }
 
 func (w *world) take(l *telemetry.Log) {
@@ -77,6 +93,8 @@ func (w *world) step(id string) (over bool) {
 		return true
 	case 2:
 		w.s.Tick(w.now)
+	case 4, 5:
+		w.export(id)
 	case 3:
 		if at := w.s.Deadline(); !at.IsZero() && at.Before(w.now.Add(time.Minute)) && w.IntN(10) == 0 {
 			w.now = at
@@ -102,7 +120,7 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 		c := Config{OneIn: r.IntN(4), SamplePlatform: true, Concurrent: r.IntN(2) == 0,
 			MaxBytes: []int{0, 300, 3000}[r.IntN(3)], MaxInvocations: []int{0, 3}[r.IntN(2)]}
 		w := &world{Rand: r, config: c, now: epoch, in: map[string][]int{}, out: map[string][]int{}, bad: map[string]bool{}}
-		w.s = New(c, nil, w.take)
+		w.s = New(c, nil, Emit{Log: w.take, Export: w.takeExport})
 		open := []string{}
 		for i := range 60 {
 			most := 1
@@ -129,15 +147,15 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 // balance checks the counts at any moment.
 func (w *world) balance(t *testing.T, round uint64) {
 	t.Helper()
-	in, kept, dropped := 0, 0, 0
+	in, kept, dropped := w.exported, 0, 0 // an export has two records
 	for _, records := range w.in {
 		in += len(records)
 	}
 	for _, c := range w.s.Counts() {
 		if c.Dropped {
-			dropped += c.Records
+			dropped += c.Records + c.Exported
 		} else {
-			kept += c.Records
+			kept += c.Records + c.Exported
 		}
 	}
 	held, bytes := w.s.Held()

@@ -1,6 +1,6 @@
 // Package sample keeps whole invocations or drops them: those that failed, were
-// slow or are one in N are kept with every line, the others go. Use a Sampler
-// last before encoding. A record is held until its invocation's outcome is
+// slow or are one in N are kept with every line and span, the others go. Use a
+// Sampler last before encoding. A record is held until its invocation's outcome is
 // known; whatever is in doubt is kept.
 package sample
 
@@ -10,7 +10,6 @@ import (
 
 	"slipstream/process/frame"
 	"slipstream/telemetry"
-	"slipstream/wire"
 )
 
 // Config says what is kept. Zero bounds stand for defaults.
@@ -44,8 +43,10 @@ type Store interface {
 
 // Run is the memory of one invocation's records.
 type Run interface {
-	// Append adds a record as enc writes it and gives its size in bytes.
-	Append(enc wire.Encoder, l *telemetry.Log) int
+	// Append adds a record as frame.Encoder writes it and gives its size in bytes.
+	Append(l *telemetry.Log) int
+	// AppendExport does the same with an export.
+	AppendExport(x *telemetry.Export) int
 	// Pages hands out all that was added, in order and never a frame in two.
 	Pages(each func(frames []byte))
 	// Release gives the memory back: the records are decided, and those that are
@@ -59,7 +60,7 @@ type Run interface {
 type Sampler struct {
 	config Config
 	store  Store
-	emit   func(*telemetry.Log)
+	emit   Emit
 
 	known map[string]*invocation
 	order []*invocation // by first sight
@@ -73,17 +74,26 @@ type Sampler struct {
 	fields   []telemetry.Field
 }
 
+// Emit takes what is kept: at once where the decision is made, else in its order
+// when it is. It must not call the Sampler.
+type Emit struct {
+	Log func(*telemetry.Log)
+	// Export may be nil where AddExport is not called. If weighed, each record stands
+	// for Config.OneIn.
+	Export func(x *telemetry.Export, weighed bool)
+}
+
 // invocation is what is known of one.
 type invocation struct {
-	id      string
-	start   time.Time // of the platform's event, zero if that has not come
-	done    time.Time // when the runtime's end was told, or the environment went on after that
-	seen    time.Time // when it was last heard of
-	run     Run       // nil: nothing is held
-	bytes   int
-	records int
-	state   state
-	reason  reason
+	id     string
+	start  time.Time // of the platform's event, zero if that has not come
+	done   time.Time // when the runtime's end was told, or the environment went on after that
+	seen   time.Time // when it was last heard of
+	run    Run       // nil: nothing is held
+	bytes  int
+	held   amount
+	state  state
+	reason reason
 }
 
 // pastInvocations is how many decisions outlive the room for their invocations,
@@ -105,10 +115,9 @@ const (
 	dropped
 )
 
-// New gives a Sampler that hands kept records to emit: at once where the
-// decision is made, else in their order when it is. store may be nil: then held
-// records lie on the heap. emit must not call the Sampler.
-func New(c Config, store Store, emit func(*telemetry.Log)) *Sampler {
+// New gives a Sampler that hands kept records to emit. store may be nil: then held
+// records lie on the heap.
+func New(c Config, store Store, emit Emit) *Sampler {
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = 4 << 20
 	}
@@ -127,7 +136,6 @@ func New(c Config, store Store, emit func(*telemetry.Log)) *Sampler {
 // Add takes a record that is to go on: it is emitted, held or dropped. A record
 // of an invocation that was chosen by number gets AdjustedCount.
 func (s *Sampler) Add(l *telemetry.Log, now time.Time) {
-	s.tally.in++
 	if l.RequestID == "" {
 		s.pass(l, noInvocation)
 		return
@@ -138,24 +146,93 @@ func (s *Sampler) Add(l *telemetry.Log, now time.Time) {
 		s.pass(l, platform)
 		return
 	}
-	if i.state == undecided && !s.room(i, l) {
-		s.keep(i, overflow)
-	}
-	switch i.state {
+	switch s.place(i, sizeOf(l)) {
 	case kept:
 		s.weigh(l, i.reason)
 		s.pass(l, i.reason)
 	case dropped:
-		s.tally.drop(notSampled, 1)
+		s.tally.add(notSampled, amount{records: 1})
 	default:
-		if i.run == nil {
-			i.run = s.store.Open(now)
-		}
-		size := i.run.Append(frame.Encoder{}, l)
-		i.records++
-		i.bytes += size
-		s.held += size
+		s.hold(i, s.runOf(i, now).Append(l), amount{records: 1})
 	}
+}
+
+// AddExport takes an export whose records are of one invocation, "" for none. It
+// says nothing of the invocation's outcome: call Failed first.
+func (s *Sampler) AddExport(x *telemetry.Export, requestID string, now time.Time) {
+	if requestID == "" {
+		s.passExport(x, noInvocation)
+		return
+	}
+	i := s.of(requestID, now)
+	switch s.place(i, 128+len(x.Body)) {
+	case kept:
+		s.passExport(x, i.reason)
+	case dropped:
+		s.tally.add(notSampled, amount{exported: x.Records})
+	default:
+		s.hold(i, s.runOf(i, now).AppendExport(x), amount{exported: x.Records})
+	}
+}
+
+// Verdict is what becomes of what an invocation exports.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Hold  Verdict = iota // nobody knows yet: call AddExport
+	Keep                 // it stands for itself
+	Weigh                // it stands for Config.OneIn
+	Drop
+)
+
+// Verdict tells it, of so many records: they are counted if they are to be
+// dropped. So what is dropped need not be taken apart before AddExport.
+func (s *Sampler) Verdict(requestID string, records int) Verdict {
+	if requestID == "" {
+		return Keep
+	}
+	var is state
+	var why reason
+	if i := s.known[requestID]; i != nil {
+		is, why = i.state, i.reason
+	} else if p := s.pastOf(requestID); p != nil {
+		is, why = p.state, p.reason
+	}
+	switch {
+	case is == dropped:
+		s.tally.add(notSampled, amount{exported: records})
+		return Drop
+	case is == undecided:
+		return Hold
+	case why == sampled:
+		return Weigh
+	}
+	return Keep
+}
+
+// place tells what becomes of so many bytes of an invocation: there may be no
+// room to hold them.
+func (s *Sampler) place(i *invocation, size int) state {
+	if i.state == undecided && !s.room(i, size) {
+		s.keep(i, overflow)
+	}
+	return i.state
+}
+
+// runOf is where an invocation's records are held.
+func (s *Sampler) runOf(i *invocation, now time.Time) Run {
+	if i.run == nil {
+		i.run = s.store.Open(now)
+	}
+	return i.run
+}
+
+// hold takes note of what was added to an invocation's run.
+func (s *Sampler) hold(i *invocation, size int, n amount) {
+	i.held = i.held.and(n)
+	i.bytes += size
+	s.held += size
 }
 
 // Note takes what a record says of its invocation. Add does it too: call it for
@@ -244,12 +321,9 @@ func (s *Sampler) of(id string, now time.Time) *invocation {
 			s.forget()
 		}
 		i = &invocation{id: id}
-		hash := hashOf(id)
-		for at := range s.past {
-			if p := &s.past[at]; p.hash == hash && p.state != undecided {
-				i.state, i.reason = p.state, p.reason
-				*p = past{}
-			}
+		if p := s.pastOf(id); p != nil {
+			i.state, i.reason = p.state, p.reason
+			*p = past{}
 		}
 		s.known[id] = i
 		s.order = append(s.order, i)
@@ -257,6 +331,17 @@ func (s *Sampler) of(id string, now time.Time) *invocation {
 	i.seen = now
 	s.last = i
 	return i
+}
+
+// pastOf is the decision on an invocation that had to make room, nil for none.
+func (s *Sampler) pastOf(id string) *past {
+	hash := hashOf(id)
+	for at := range s.past {
+		if p := &s.past[at]; p.hash == hash && p.state != undecided {
+			return p
+		}
+	}
+	return nil
 }
 
 // forget gives up the oldest invocation that is decided; if none is, the oldest.
@@ -336,7 +421,7 @@ func (s *Sampler) settle(i *invocation) {
 	default:
 		i.state = dropped
 		s.tally.invocations[notSampled]++
-		s.tally.drop(notSampled, i.records)
+		s.tally.add(notSampled, i.held)
 		s.release(i)
 	}
 }
@@ -345,26 +430,36 @@ func (s *Sampler) settle(i *invocation) {
 func (s *Sampler) keep(i *invocation, why reason) {
 	i.state, i.reason = kept, why
 	s.tally.invocations[why]++
-	read := 0
+	var read amount
 	if i.run != nil {
-		i.run.Pages(func(frames []byte) { read += s.replay(frames, why) })
+		i.run.Pages(func(frames []byte) { read = read.and(s.replay(frames, why)) })
 	}
-	s.tally.drop(unreadable, i.records-read)
+	s.tally.add(unreadable, i.held.less(read))
 	s.release(i)
 }
 
-// replay emits the records of some frames and gives their number. It stops at
-// what is none.
-func (s *Sampler) replay(frames []byte, why reason) (n int) {
-	for l := &s.replayed; len(frames) > 0; n++ {
-		l.Fields = s.fields[:0]
+// replay emits what is in some frames and gives how much it was. It stops at what
+// is none.
+func (s *Sampler) replay(frames []byte, why reason) (n amount) {
+	var x telemetry.Export
+	for l := &s.replayed; len(frames) > 0; {
 		var err error
+		if frame.Exported(frames) {
+			if frames, err = frame.DecodeExport(frames, &x); err != nil {
+				return n
+			}
+			n.exported += x.Records
+			s.passExport(&x, why)
+			continue
+		}
+		l.Fields = s.fields[:0]
 		if frames, err = frame.Decode(frames, l); err != nil {
 			return n
 		}
 		if l.Fields != nil {
 			s.fields = l.Fields
 		}
+		n.records++
 		s.weigh(l, why)
 		s.pass(l, why)
 	}
@@ -376,21 +471,26 @@ func (s *Sampler) release(i *invocation) {
 		i.run.Release()
 	}
 	s.held -= i.bytes
-	i.run, i.bytes, i.records = nil, 0, 0
+	i.run, i.bytes, i.held = nil, 0, amount{}
 }
 
-// room makes room for a record by keeping the oldest undecided invocations;
-// false if it may not be held itself.
-func (s *Sampler) room(of *invocation, l *telemetry.Log) bool {
+// sizeOf is about how many bytes a record takes while it is held, or less.
+func sizeOf(l *telemetry.Log) int {
 	size := 128 + len(l.Type) + len(l.RequestID) + len(l.Body) + len(l.Message)
 	for i := range l.Fields {
 		size += 10 + len(l.Fields[i].Key) + len(l.Fields[i].Value)
 	}
+	return size
+}
+
+// room makes room for so many bytes by keeping the oldest undecided invocations;
+// false if they may not be held themselves.
+func (s *Sampler) room(of *invocation, size int) bool {
 	for _, i := range s.order {
 		if s.held+size <= s.config.MaxBytes {
 			return true
 		}
-		if i.state == undecided && i.records > 0 {
+		if i.state == undecided && i.run != nil {
 			s.keep(i, overflow)
 		}
 	}
@@ -406,6 +506,11 @@ func (s *Sampler) weigh(l *telemetry.Log, why reason) {
 }
 
 func (s *Sampler) pass(l *telemetry.Log, why reason) {
-	s.tally.records[why]++
-	s.emit(l)
+	s.tally.add(why, amount{records: 1})
+	s.emit.Log(l)
+}
+
+func (s *Sampler) passExport(x *telemetry.Export, why reason) {
+	s.tally.add(why, amount{exported: x.Records})
+	s.emit.Export(x, why == sampled)
 }

@@ -2,6 +2,7 @@ package sample
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,6 @@ import (
 
 	"slipstream/process/frame"
 	"slipstream/telemetry"
-	"slipstream/wire"
 )
 
 var epoch = time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
@@ -24,7 +24,7 @@ type tale struct {
 
 func newTale(c Config, store Store) *tale {
 	t := &tale{now: epoch}
-	t.Sampler = New(c, store, func(l *telemetry.Log) {
+	t.Sampler = New(c, store, Emit{Log: func(l *telemetry.Log) {
 		word := l.RequestID + " " + l.Type
 		if !isPlatform(l.Type) {
 			word = l.RequestID + " " + strings.Trim(string(l.Body), `"`)
@@ -33,12 +33,19 @@ func newTale(c Config, store Store) *tale {
 			word += fmt.Sprintf(" x%d", l.AdjustedCount)
 		}
 		t.out = append(t.out, strings.TrimPrefix(word, " "))
-	})
+	}, Export: func(x *telemetry.Export, weighed bool) {
+		word := string(x.Body)
+		if weighed {
+			word += fmt.Sprintf(" x%d", c.OneIn)
+		}
+		t.out = append(t.out, word)
+	}})
 	return t
 }
 
 // play does one word: "a start", "a done", "a done timeout", "a report", "a text",
-// "a !text" for an error, "- text" for a record of no invocation, and calls.
+// "a !text" for an error, "a ~text" for an export, "- text" for a record of no
+// invocation, and calls.
 func (t *tale) play(word string) {
 	id, what, _ := strings.Cut(word, " ")
 	what, status, _ := strings.Cut(what, " ")
@@ -66,6 +73,10 @@ func (t *tale) play(word string) {
 		return
 	case what == "span":
 		t.Failed(id, t.now)
+		return
+	case strings.HasPrefix(what, "~"):
+		x := telemetry.Export{Signal: telemetry.Traces, Records: 1, Body: []byte(strings.TrimPrefix(word, "- "))}
+		t.AddExport(&x, l.RequestID, t.now)
 		return
 	case what == "start":
 		l.Type, l.Body = "platform.start", []byte(`{"requestId":"`+id+`"}`)
@@ -107,6 +118,13 @@ func TestTales(t *testing.T) {
 		{"not quite a long one", Config{Slow: time.Second, SamplePlatform: true}, "a 1; a done; a report 999.9", ""},
 		{"a long one while it runs", Config{Slow: time.Second, SamplePlatform: true}, "a start; a 1; wait 1s; a 2",
 			"a platform.start; a 1; a 2"},
+		{"what it exports goes with it", quiet, "a ~1; a 2; a done; a ~3; a report; a ~4", ""},
+		{"or stays with it, in order", quiet, "a start; a ~1; a 2; a done error; a ~3; a report",
+			"a platform.start; a ~1; a 2; a platform.runtimeDone; a ~3; a platform.report"},
+		{"an export says nothing of the end", quiet, "a ~1; b done; a ~2", "a ~1; a ~2"},
+		{"an error span keeps the exports", quiet, "a ~1; b ~1; a span; a ~2; a done; b done",
+			"a ~1; a ~2; a platform.runtimeDone"},
+		{"exports of no invocation stay", quiet, "- ~init; a ~1; a done; a report", "~init"},
 		{"records of no invocation stay", quiet, "- init; a 1; - more", "init; more"},
 		{"one in one", Config{OneIn: 1}, "a 1; a done; a report", "a platform.runtimeDone; a 1; a platform.report"},
 		{"the next one's end decides", quiet, "a 1; a done; b 1; a !2; b done; b !3; a 4",
@@ -149,11 +167,11 @@ func TestAdjustedCount(t *testing.T) {
 		}
 	}
 	s := newTale(Config{OneIn: 10, SamplePlatform: true}, nil)
-	for _, word := range []string{"C 1", "C done", "C report", "C 2", "o 1", "o done", "o report"} {
+	for _, word := range []string{"C 1", "C done", "C report", "C 2", "C ~3", "o 1", "o ~2", "o done", "o report"} {
 		s.play(strings.NewReplacer("C", chosen, "o ", other+" ").Replace(word))
 	}
 	want := []string{chosen + " 1 x10", chosen + " platform.runtimeDone x10", chosen + " platform.report x10",
-		chosen + " 2 x10"}
+		chosen + " 2 x10", chosen + " ~3 x10"}
 	if diff := cmp.Diff(want, s.out); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -213,11 +231,18 @@ func (s *survivor) Open(time.Time) Run {
 	return r
 }
 
-func (r *survivingRun) Append(enc wire.Encoder, l *telemetry.Log) int {
+func (r *survivingRun) Append(l *telemetry.Log) int {
 	before := len(r.frames)
-	r.frames = enc.AppendLog(r.frames, l)
+	r.frames = frame.Encoder{}.AppendLog(r.frames, l)
 	return len(r.frames) - before
 }
+
+func (r *survivingRun) AppendExport(x *telemetry.Export) int {
+	before := len(r.frames)
+	r.frames = frame.Encoder{}.AppendExport(r.frames, x)
+	return len(r.frames) - before
+}
+
 func (r *survivingRun) Pages(each func([]byte)) { each(r.frames) }
 func (r *survivingRun) Release()                { r.over = true }
 
@@ -225,6 +250,8 @@ func (r *survivingRun) Release()                { r.over = true }
 // what the next process finds is everything, once.
 func TestCrashKeepsAll(t *testing.T) {
 	words := strings.Split("a start; a 1; a 2; a done; b start; b 1; a report; b !2; b done; c start; c 1; c done", "; ")
+	words = slices.Insert(words, 3, "a ~1")
+	words = slices.Insert(words, 7, "b ~1")
 	for cut := range len(words) + 1 {
 		store := &survivor{}
 		s := newTale(Config{SamplePlatform: true}, store)
@@ -234,9 +261,13 @@ func TestCrashKeepsAll(t *testing.T) {
 		found := 0
 		for _, r := range store.runs {
 			for rest := r.frames; !r.over && len(rest) > 0; found++ {
-				var l telemetry.Log
 				var err error
-				if rest, err = frame.Decode(rest, &l); err != nil {
+				if frame.Exported(rest) {
+					rest, err = frame.DecodeExport(rest, &telemetry.Export{})
+				} else {
+					rest, err = frame.Decode(rest, &telemetry.Log{})
+				}
+				if err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -244,7 +275,7 @@ func TestCrashKeepsAll(t *testing.T) {
 		dropped := 0
 		for _, c := range s.Counts() {
 			if c.Dropped {
-				dropped += c.Records
+				dropped += c.Records + c.Exported
 			}
 		}
 		if held, _ := s.Held(); found != held || len(s.out)+dropped+found != cut {
@@ -253,8 +284,30 @@ func TestCrashKeepsAll(t *testing.T) {
 	}
 }
 
+// A verdict is what AddExport would do, also on invocations that made room.
+func TestVerdict(t *testing.T) {
+	s := newTale(Config{SamplePlatform: true, MaxInvocations: 2}, nil)
+	for _, word := range strings.Split("good 1; good report; bad !1; open 1; open2 1", "; ") {
+		s.play(word)
+	}
+	verdicts := map[string]Verdict{"": Keep, "good": Drop, "bad": Keep, "open": Hold, "open2": Hold, "new": Hold}
+	for id, want := range verdicts {
+		if got := s.Verdict(id, 7); got != want {
+			t.Errorf("%q: %d, want %d", id, got, want)
+		}
+	}
+	counts := s.Counts()
+	want := []Count{{"failed", false, 1, 1, 0}, {"not_sampled", true, 1, 2, 7}}
+	if diff := cmp.Diff(want, counts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(s.order) > 2 {
+		t.Errorf("%d invocations are known", len(s.order))
+	}
+}
+
 func TestNoAllocations(t *testing.T) {
-	s := New(Config{Slow: time.Hour}, nil, func(*telemetry.Log) {})
+	s := New(Config{Slow: time.Hour}, nil, Emit{Log: func(*telemetry.Log) {}})
 	line := telemetry.Log{Time: epoch, Type: "function", RequestID: "a", Body: []byte(`"x"`)}
 	bad := line
 	bad.RequestID, bad.Level = "b", telemetry.LevelError

@@ -26,33 +26,41 @@ type Count struct {
 	Reason      string
 	Dropped     bool
 	Invocations int
-	Records     int
+	Records     int // of the platform
+	Exported    int // records of exports
 }
+
+// amount is a number of records, by the way that they came.
+type amount struct{ records, exported int }
+
+func (a amount) and(b amount) amount { return amount{a.records + b.records, a.exported + b.exported} }
+
+func (a amount) less(b amount) amount { return amount{a.records - b.records, a.exported - b.exported} }
 
 type tally struct {
-	in          int
 	invocations [reasons]int
-	records     [reasons]int
+	amounts     [reasons]amount
 }
 
-func (t *tally) drop(why reason, n int) { t.records[why] += n }
+func (t *tally) add(why reason, n amount) { t.amounts[why] = t.amounts[why].and(n) }
 
 // Counts tells, for each reason that there was, how many invocations and
 // records were decided by it. The records that were added are those and the held
 // ones.
 func (s *Sampler) Counts() (counts []Count) {
 	for why := range reasons {
-		if n, records := s.tally.invocations[why], s.tally.records[why]; n > 0 || records > 0 {
-			counts = append(counts, Count{reasonNames[why], why >= notSampled, n, records})
+		if n, a := s.tally.invocations[why], s.tally.amounts[why]; n > 0 || a != (amount{}) {
+			counts = append(counts, Count{reasonNames[why], why >= notSampled, n, a.records, a.exported})
 		}
 	}
 	return counts
 }
 
-// Held is how many records wait for their invocation's end, and their bytes.
+// Held is how many records, of the platform and of exports, wait for their
+// invocation's end, and their bytes.
 func (s *Sampler) Held() (records, bytes int) {
 	for _, i := range s.order {
-		records += i.records
+		records += i.held.records + i.held.exported
 	}
 	return records, s.held
 }
