@@ -45,7 +45,7 @@ func (e *edge) takeExport(x *telemetry.Export) error {
 	<-e.ready
 	e.exports.taking.Lock()
 	defer e.exports.taking.Unlock()
-	id, now := e.invocation.current(), e.clock.now()
+	id, now := e.invocation.Current(), e.clock.now()
 	if err := e.admit(x); err != nil {
 		return err
 	}
@@ -106,42 +106,40 @@ func (e *edge) shape(x *telemetry.Export, id string, now time.Time) (whole telem
 	return whole, nil
 }
 
-// sampleExport asks the sampler about each of the export's invocations before it
-// looks closer. The caller holds e.exports.taking.
+// sampleExport asks the sampler about each invocation that the export tells of
+// before it looks closer. The caller holds e.exports.taking.
 func (e *edge) sampleExport(x *telemetry.Export, current string, now time.Time) {
 	e.exports.count(x)
-	parts := e.exports.divider.Read(x, current)
+	parts := e.exports.divider.Read(x, &e.invocation)
 	verdicts := make([]sample.Verdict, len(parts))
 	e.mu.Lock()
 	e.now = now
-	for i, p := range parts {
-		if p.Failed {
-			e.logs.Failed(p.RequestID, now)
-		}
-		verdicts[i] = e.logs.Verdict(p.RequestID, p.Records)
+	for i := range parts {
+		verdicts[i] = e.logs.Verdict(&parts[i], now)
 	}
 	e.mu.Unlock()
-	take := func(v sample.Verdict, id string, wanted func(part int) bool) {
+	take := func(wanted func(part int) bool, on func(*telemetry.Export)) {
 		cut := e.exports.divider.Cut(x, wanted)
 		if cut.Records == 0 {
 			return
 		}
-		// Without metrics there is nothing that could not be taken.
+		// Only metrics could not be taken.
 		if whole, _ := e.shape(&cut, current, now); whole.Records > 0 {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.now = now
-			e.logs.Export(&whole, v, id, now)
+			on(&whole)
 		}
 	}
 	for _, v := range []sample.Verdict{sample.Keep, sample.Weigh} {
 		if slices.Contains(verdicts, v) {
-			take(v, "", func(part int) bool { return verdicts[part] == v })
+			take(func(part int) bool { return verdicts[part] == v },
+				func(x *telemetry.Export) { e.logs.Pass(x, v == sample.Weigh) })
 		}
 	}
 	for i, v := range verdicts {
 		if v == sample.Hold {
-			take(v, parts[i].RequestID, func(part int) bool { return part == i })
+			take(func(part int) bool { return part == i }, func(x *telemetry.Export) { e.logs.Hold(x, &parts[i], now) })
 		}
 	}
 	e.mu.Lock()

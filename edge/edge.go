@@ -24,6 +24,7 @@ import (
 	"slipstream/edge/spool"
 	"slipstream/intake/telemetryapi"
 	"slipstream/process"
+	"slipstream/process/invocation"
 	"slipstream/process/redact"
 	"slipstream/telemetry"
 )
@@ -54,7 +55,7 @@ type edge struct {
 	registration lambda.Registration
 	exports      exports
 	collector    collector
-	invocation   underWay
+	invocation   invocation.History
 	aggregate    *aggregate                    // nil: points go out as they come
 	takers       []*taker                      // of points, one a listener
 	redactor     atomic.Pointer[redact.Policy] // nil: off, or not there yet

@@ -50,8 +50,8 @@ const heldPage = 4 << 10
 func (r *heldRun) Append(l *telemetry.Log) int { return r.Chunk.Append(frame.Encoder{}, l) }
 
 // AppendExport adds an export.
-func (r *heldRun) AppendExport(x *telemetry.Export) int {
-	return r.Chunk.AppendExport(frame.Encoder{}, x)
+func (r *heldRun) AppendExport(x *telemetry.Export, or string) int {
+	return r.Chunk.AppendExport(frame.Encoder{Or: or}, x)
 }
 
 // Release says that the invocation is decided.
@@ -104,7 +104,7 @@ func (e *edge) emitHeld(frames []byte, records *int) (err error) {
 	for len(frames) > 0 && err == nil {
 		n := 1
 		if frame.Exported(frames) {
-			if frames, err = frame.DecodeExport(frames, &x); err == nil {
+			if _, frames, err = frame.DecodeExport(frames, &x); err == nil {
 				n = x.Records
 				e.putExport(&x, e.now)
 			}

@@ -11,7 +11,7 @@ import (
 
 // invoked takes note of an invocation and returns when next may be called.
 func (e *edge) invoked(ctx context.Context, now time.Time, event lambda.Event) {
-	e.invocation.begin(event.RequestID)
+	e.invocation.Begin(event.RequestID, e.clock.stamp(now))
 	if e.aggregate != nil {
 		signal(e.aggregate.wake) // after a freeze its bins may be over
 	}

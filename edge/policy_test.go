@@ -176,7 +176,7 @@ func TestFailedSpansKeepTheirInvocation(t *testing.T) {
 		}
 		say("before")
 		say("now")
-		j.invocation.begin("now")
+		j.invocation.Begin("now", time.Now())
 		e := exportOf(t, telemetry.Traces, `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","status":{"code":2}`+
 			tt.attribute+`}]}]}]}`)
 		if err := j.takeExport(e); err != nil {

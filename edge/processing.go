@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"slipstream/edge/buffer"
@@ -180,17 +179,4 @@ func (e *edge) tick(now time.Time) time.Time {
 	e.commit()
 	e.due = e.logs.Deadline()
 	return e.due
-}
-
-// underWay is the request id of the invocation that is, for those who have not the
-// lock to ask.
-type underWay struct{ id atomic.Pointer[string] }
-
-func (i *underWay) begin(id string) { i.id.Store(&id) }
-
-func (i *underWay) current() string {
-	if id := i.id.Load(); id != nil {
-		return *id
-	}
-	return ""
 }

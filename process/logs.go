@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slipstream/process/filter"
+	"slipstream/process/invocation"
 	"slipstream/process/limit"
 	"slipstream/process/parse"
 	"slipstream/process/rate"
@@ -65,7 +66,7 @@ func NewLogs(p LogPolicy, emit func(*telemetry.Log)) *Logs {
 			l.weigh.Weigh(uint32(p.Sample.OneIn))
 			return true
 		}
-		l.sampler = sample.New(*p.Sample, p.Held, sample.Emit{Log: emit, Export: l.export})
+		l.sampler = sample.New(*p.Sample, p.Held, sample.Emit{Log: emit, Export: l.Pass})
 		l.on = func(log *telemetry.Log) { l.sampler.Add(log, l.now) }
 	}
 	if p.Repeats > 0 {
@@ -226,34 +227,23 @@ func (l *Logs) Invoked(now time.Time) {
 	}
 }
 
-// Failed keeps an invocation of which something else says that it failed.
-func (l *Logs) Failed(requestID string, now time.Time) {
-	if l.sampler != nil {
-		l.sampler.Failed(requestID, now)
+// Verdict takes note of a part of an export and gives the sampler's verdict on it.
+// Use it where there is one: LogPolicy.Sample.
+func (l *Logs) Verdict(p *invocation.Part, now time.Time) sample.Verdict {
+	if p.Failed { // of two that it may be, both are in doubt
+		l.sampler.Failed(p.RequestID, now)
+		l.sampler.Failed(p.Or, now)
 	}
+	return l.sampler.Verdict(p.RequestID, p.Or, p.Records)
 }
 
-// Verdict is the sampler's on so many exported records of an invocation.
-func (l *Logs) Verdict(requestID string, records int) sample.Verdict {
-	if l.sampler == nil {
-		return sample.Keep
-	}
-	return l.sampler.Verdict(requestID, records)
+// Hold takes an export of a part whose verdict was Hold.
+func (l *Logs) Hold(x *telemetry.Export, p *invocation.Part, now time.Time) {
+	l.sampler.AddExport(x, p.RequestID, p.Or, now)
 }
 
-// Export takes records of exports whose verdict was not Drop, all with the same:
-// of one invocation, if that is Hold. They are kept until it is known what becomes
-// of them.
-func (l *Logs) Export(x *telemetry.Export, v sample.Verdict, requestID string, now time.Time) {
-	if v == sample.Hold {
-		l.sampler.AddExport(x, requestID, now)
-		return
-	}
-	l.export(x, v == sample.Weigh)
-}
-
-// export hands on what is kept of an export; its records may stand for others.
-func (l *Logs) export(x *telemetry.Export, weighed bool) {
+// Pass hands on an export of parts whose verdict was Keep, or, weighed, Weigh.
+func (l *Logs) Pass(x *telemetry.Export, weighed bool) {
 	if !weighed {
 		l.policy.Exports(x)
 		return

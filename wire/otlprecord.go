@@ -74,6 +74,20 @@ func (w *ExportEdit) TraceID() (id []byte) {
 	return id
 }
 
+// Time is when a log record was made, or a span began, in ns since 1970; 0 if that
+// is not said.
+func (w *ExportEdit) Time() (at uint64) {
+	switch b, message := w.recordBytes(); message {
+	case msgLogRecord:
+		if at, _ = lastField(b, fieldTime); at == 0 {
+			at, _ = lastField(b, fieldObservedTime)
+		}
+	case msgSpan:
+		at, _ = lastField(b, 7)
+	}
+	return at
+}
+
 // Level is a log record's severity, or LevelError for a span whose status says
 // that it failed; else 0.
 func (w *ExportEdit) Level() telemetry.Level {

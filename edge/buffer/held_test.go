@@ -28,8 +28,11 @@ func (h *holding) Open(now time.Time) sample.Run {
 // run is a chunk of frames.
 type run struct{ *Chunk }
 
-func (r run) Append(l *telemetry.Log) int          { return r.Chunk.Append(frame.Encoder{}, l) }
-func (r run) AppendExport(x *telemetry.Export) int { return r.Chunk.AppendExport(frame.Encoder{}, x) }
+func (r run) Append(l *telemetry.Log) int { return r.Chunk.Append(frame.Encoder{}, l) }
+
+func (r run) AppendExport(x *telemetry.Export, or string) int {
+	return r.Chunk.AppendExport(frame.Encoder{Or: or}, x)
+}
 
 // A process is killed while it holds the records of two invocations: the next one
 // finds those, in order, and none of an invocation that was decided.

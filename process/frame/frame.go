@@ -27,7 +27,10 @@ const (
 )
 
 // Encoder appends frames; it is a wire.Encoder, so that chunks can hold them.
-type Encoder struct{}
+type Encoder struct {
+	// Or is of which other invocation the exports may be; it is kept with them.
+	Or string
+}
 
 // AppendLog appends one record as a frame: its version; the length of the rest;
 // seconds and nanoseconds; level, flags, adjusted count; type, request id, body,
@@ -65,12 +68,13 @@ func (Encoder) AppendLog(dst []byte, l *telemetry.Log) []byte {
 }
 
 // AppendExport appends an export as a frame: its version; the length of the rest;
-// signal and body, each behind its length; the number of records.
-func (Encoder) AppendExport(dst []byte, x *telemetry.Export) []byte {
+// signal, other invocation and body, each behind its length; the number of records.
+func (e Encoder) AppendExport(dst []byte, x *telemetry.Export) []byte {
 	dst = append(dst, exportedVersion)
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = appendPart(dst, x.Signal)
+	dst = appendPart(dst, e.Or)
 	dst = appendPart(dst, x.Body)
 	dst = binary.AppendUvarint(dst, uint64(x.Records))
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
@@ -131,18 +135,19 @@ func Decode(b []byte, l *telemetry.Log) (rest []byte, err error) {
 // Exported tells whether the frame that b begins with is an export's.
 func Exported(b []byte) bool { return len(b) > 0 && b[0] == exportedVersion }
 
-// DecodeExport reads an export's frame as Decode does a log record's.
-func DecodeExport(b []byte, x *telemetry.Export) (rest []byte, err error) {
+// DecodeExport reads an export's frame as Decode does a log record's, and gives the
+// Encoder's Or.
+func DecodeExport(b []byte, x *telemetry.Export) (or string, rest []byte, err error) {
 	r, rest, err := open(b, exportedVersion)
 	if err != nil {
-		return b, err
+		return "", b, err
 	}
-	signal, body, records := r.part(), r.part(), r.number()
+	signal, other, body, records := r.part(), r.part(), r.part(), r.number()
 	if r.bad || len(r.b) > 0 || records > math.MaxInt32 {
-		return b, ErrBroken
+		return "", b, ErrBroken
 	}
 	x.Signal, x.Body, x.Records = telemetry.Signal(same(string(x.Signal), signal)), body, int(records)
-	return rest, nil
+	return string(other), rest, nil
 }
 
 // open gives what the frame that b begins with holds, and what is behind it.

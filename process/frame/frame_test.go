@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,9 +58,9 @@ func TestExports(t *testing.T) {
 		{Signal: telemetry.Logs, Body: []byte{}}}
 	var frames []byte
 	for i := range exports {
-		frames = Encoder{}.AppendLog(Encoder{}.AppendExport(frames, &exports[i]), &l)
+		frames = Encoder{}.AppendLog(Encoder{Or: fmt.Sprint("id", i)}.AppendExport(frames, &exports[i]), &l)
 	}
-	for _, want := range exports {
+	for i, want := range exports {
 		var got telemetry.Export
 		if !Exported(frames) {
 			t.Fatal("an export is not known")
@@ -67,19 +68,19 @@ func TestExports(t *testing.T) {
 		if _, err := Decode(frames, &telemetry.Log{}); !errors.Is(err, ErrBroken) {
 			t.Errorf("read as a record: %v", err)
 		}
-		rest, err := DecodeExport(frames, &got)
-		if err != nil {
-			t.Fatal(err)
+		or, rest, err := DecodeExport(frames, &got)
+		if err != nil || or != fmt.Sprint("id", i) {
+			t.Fatalf("of %q, %v", or, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		for cut := range len(frames) - len(rest) {
-			if left, err := DecodeExport(frames[:cut], &got); !errors.Is(err, ErrCut) || len(left) != cut {
+			if _, left, err := DecodeExport(frames[:cut], &got); !errors.Is(err, ErrCut) || len(left) != cut {
 				t.Fatalf("cut at %d: %v", cut, err)
 			}
 		}
-		if _, err := DecodeExport(rest, &got); !errors.Is(err, ErrBroken) || Exported(rest) {
+		if _, _, err := DecodeExport(rest, &got); !errors.Is(err, ErrBroken) || Exported(rest) {
 			t.Errorf("a record read as an export: %v", err)
 		}
 		if frames, err = Decode(rest, &telemetry.Log{}); err != nil {
@@ -156,15 +157,16 @@ func FuzzDecode(f *testing.F) {
 
 func decodeExportAgain(t *testing.T, b []byte) {
 	var x, again telemetry.Export
-	rest, err := DecodeExport(b, &x)
+	or, rest, err := DecodeExport(b, &x)
 	if err != nil {
 		if len(rest) != len(b) {
 			t.Fatal("an error takes bytes")
 		}
 		return
 	}
-	if _, err := DecodeExport(Encoder{}.AppendExport(nil, &x), &again); err != nil {
-		t.Fatal(err)
+	other, _, err := DecodeExport(Encoder{Or: or}.AppendExport(nil, &x), &again)
+	if err != nil || other != or {
+		t.Fatal(other, err)
 	}
 	if diff := cmp.Diff(x, again); diff != "" {
 		t.Fatalf("(-first +again):\n%s", diff)

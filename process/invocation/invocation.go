@@ -24,6 +24,7 @@ const (
 // Part is what an export has of one invocation.
 type Part struct {
 	RequestID string // "" for none, or nobody knows which
+	Or        string // it may as well be of this one; "" for no doubt
 	Failed    bool   // it has a span that failed, or a log record of an error
 	Records   int
 }
@@ -37,16 +38,20 @@ type Divider struct {
 	cut     int // records that Cut has seen
 	records []record
 	parts   []Part
-	index   map[string]int // of parts
+	index   map[owner]int // of parts
 	buf     []byte
 	traces  [maxTraces]trace
 	next    int // of traces, the one that makes room
 }
 
+// owner is whose a record is.
+type owner struct{ id, or string }
+
 // record is what is known of one.
 type record struct {
 	part   int // -1: it does not say
 	trace  [16]byte
+	time   uint64
 	failed bool
 }
 
@@ -59,7 +64,7 @@ type trace struct {
 
 // New makes a Divider.
 func New() *Divider {
-	d := &Divider{index: map[string]int{}}
+	d := &Divider{index: map[owner]int{}}
 	d.onLook, d.onCut = d.look, d.pick
 	return d
 }
@@ -67,9 +72,9 @@ func New() *Divider {
 // Read gives the parts of x, in the order of their first records, until the next
 // call. A record is of the invocation that its attribute faas.invocation_id names
 // (faas.execution in older SDKs), else of the one that a record of its trace names,
-// in this export or in one before, else of the current one. x is a request that
+// in this export or in one before, else of the one at its time. x is a request that
 // wire.CheckExport found right.
-func (d *Divider) Read(x *telemetry.Export, current string) []Part {
+func (d *Divider) Read(x *telemetry.Export, h *History) []Part {
 	if cap(d.records) > keptRecords {
 		d.records = nil
 	}
@@ -80,17 +85,22 @@ func (d *Divider) Read(x *telemetry.Export, current string) []Part {
 	for i := range d.records {
 		r := &d.records[i]
 		if r.part < 0 {
-			id := current
-			if t := d.known(r.trace); t != nil && !t.several {
-				id = t.requestID
-			}
-			r.part = d.part(id)
+			r.part = d.part(d.ownerOf(r, h))
 		}
 		p := &d.parts[r.part]
 		p.Records++
 		p.Failed = p.Failed || r.failed
 	}
 	return d.parts
+}
+
+// ownerOf is whose a record is that does not say it.
+func (d *Divider) ownerOf(r *record, h *History) owner {
+	if t := d.known(r.trace); t != nil && !t.several {
+		return owner{id: t.requestID}
+	}
+	id, or := h.At(r.time)
+	return owner{id, or}
 }
 
 // Cut gives what x, the export that was read last, has of the parts that are
@@ -117,16 +127,16 @@ func (d *Divider) pick() bool {
 
 // look takes down what a record says of its invocation.
 func (d *Divider) look() bool {
-	r := record{part: -1, failed: d.edit.Level() >= telemetry.LevelError}
+	r := record{part: -1, time: d.edit.Time(), failed: d.edit.Level() >= telemetry.LevelError}
 	copy(r.trace[:], d.edit.TraceID())
 	id := d.edit.Attribute("faas.invocation_id")
 	if len(id) == 0 {
 		id = d.edit.Attribute("faas.execution")
 	}
 	if len(id) > 0 && len(id) <= maxID {
-		at, found := d.index[string(id)]
+		at, found := d.index[owner{id: string(id)}]
 		if !found {
-			at = d.part(string(id))
+			at = d.part(owner{id: string(id)})
 		}
 		r.part = at
 		d.learn(r.trace, d.parts[at].RequestID)
@@ -137,15 +147,15 @@ func (d *Divider) look() bool {
 
 // part finds or adds a part. When there are too many, the last one is for everybody
 // else.
-func (d *Divider) part(id string) int {
-	if at, found := d.index[id]; found {
+func (d *Divider) part(of owner) int {
+	if at, found := d.index[of]; found {
 		return at
 	}
-	if len(d.parts) >= maxParts-1 && id != "" {
-		return d.part("")
+	if len(d.parts) >= maxParts-1 && of != (owner{}) {
+		return d.part(owner{})
 	}
-	d.parts = append(d.parts, Part{RequestID: id})
-	d.index[id] = len(d.parts) - 1
+	d.parts = append(d.parts, Part{RequestID: of.id, Or: of.or})
+	d.index[of] = len(d.parts) - 1
 	return len(d.parts) - 1
 }
 

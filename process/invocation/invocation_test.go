@@ -17,10 +17,11 @@ import (
 
 var seed = flag.Uint64("seed", 0, "of the random exports; 0 takes the clock")
 
-// span is one in OTLP/JSON: "name", "name@invocation", "name/t" of a trace, with an
-// exclamation mark in front if it failed.
+// span is one in OTLP/JSON: "name", "name@invocation", "name/t" of a trace, "name+ms"
+// that long after the epoch, with an exclamation mark in front if it failed.
 func span(word string) string {
 	word, failed := strings.CutPrefix(word, "!")
+	word, ms, timed := strings.Cut(word, "+")
 	rest, trace, traced := strings.Cut(word, "/")
 	name, id, named := strings.Cut(rest, "@")
 	text := fmt.Sprintf(`{"name":%q`, name)
@@ -33,6 +34,9 @@ func span(word string) string {
 	}
 	if traced {
 		text += fmt.Sprintf(`,"traceId":"%032x"`, trace)
+	}
+	if timed {
+		text += fmt.Sprintf(`,"startTimeUnixNano":"%s000000"`, ms)
 	}
 	if failed {
 		text += `,"status":{"code":2}`
@@ -86,11 +90,20 @@ func names(t testing.TB, x *telemetry.Export) string {
 	return strings.Join(all, " ")
 }
 
+// history is one of one invocation a second.
+func history(ids ...string) *History {
+	h := &History{}
+	for i, id := range ids {
+		h.Begin(id, time.Unix(int64(i+1), 0))
+	}
+	return h
+}
+
 // told is what a Divider makes of an export: "invocation: names; …".
-func told(t testing.TB, d *Divider, x *telemetry.Export, current string) string {
+func told(t testing.TB, d *Divider, x *telemetry.Export, invocations ...string) string {
 	t.Helper()
 	var all []string
-	for i, p := range d.Read(x, current) {
+	for i, p := range d.Read(x, history(invocations...)) {
 		cut := d.Cut(x, func(part int) bool { return part == i })
 		if cut.Records != p.Records {
 			t.Fatalf("part %+v has %d records", p, cut.Records)
@@ -98,6 +111,9 @@ func told(t testing.TB, d *Divider, x *telemetry.Export, current string) string 
 		mark := ""
 		if p.Failed {
 			mark = "!"
+		}
+		if p.Or != "" {
+			p.RequestID += "|" + p.Or
 		}
 		all = append(all, fmt.Sprintf("%s%s: %s", mark, p.RequestID, names(t, &cut)))
 	}
@@ -112,12 +128,16 @@ func TestDivide(t *testing.T) {
 		{"a trace joins", "a/1 b/2 | c@one/1 d@two/2", "one: a c; two: b d"},
 		{"a trace of two invocations does not", "a/1 b@one/1 c@two/1", "one: b; two: c; now: a"},
 		{"an error is its own invocation's", "!a/1 b@one/1 !c d@two", "!one: a b; two: d; !now: c"},
+		{"else the time tells", "a+1000 b+1500 c+2000 d@one+2500 | e+1799 f+2001 g+9000", "one: a b d e; now: c f g"},
+		{"but not close to a beginning", "a+1800 !b+1999 c+2000", "!one|now: a b; now: c"},
+		{"nor before the first", "a+799 b+800", ": a; one: b"},
+		{"a trace tells more than the time", "a/1+1000 b@now/1+2000", "now: a b"},
 		{"an id that is too long is none", "a@" + strings.Repeat("x", maxID+1) + " b@" + strings.Repeat("y", maxID),
 			strings.Repeat("y", maxID) + ": b; now: a"},
 		{"nor is an empty one", "a@ b", "now: a b"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := told(t, New(), export(t, tt.words), "now"); got != tt.want {
+			if got := told(t, New(), export(t, tt.words), "one", "now"); got != tt.want {
 				t.Errorf("%s\n gave %s\n want %s", tt.words, got, tt.want)
 			}
 		})
@@ -144,12 +164,12 @@ func TestLogs(t *testing.T) {
 		`{"severityNumber":17,"body":{"kvlistValue":{"values":[`+
 		`{"key":"faas.invocation_id","value":{"stringValue":"one"}}]}}},`+
 		`{"traceId":"0102030405060708090a0b0c0d0e0f10","severityNumber":9}]}]}]}`)
-	got := fmt.Sprintf("%+v", New().Read(x, "now"))
-	if want := "[{RequestID:one Failed:true Records:1} {RequestID:now Failed:false Records:1}]"; got != want {
+	got := fmt.Sprintf("%+v", New().Read(x, history("now")))
+	if want := "[{RequestID:one Or: Failed:true Records:1} {RequestID:now Or: Failed:false Records:1}]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	x = fromJSON(t, telemetry.Logs, `{}`)
-	if got := New().Read(x, "now"); len(got) != 0 {
+	if got := New().Read(x, history("now")); len(got) != 0 {
 		t.Errorf("nothing has parts: %+v", got)
 	}
 }
@@ -162,7 +182,7 @@ func TestTooMany(t *testing.T) {
 		words = append(words, fmt.Sprintf("s%d@i%d", i, i))
 	}
 	x := export(t, strings.Join(words, " "))
-	parts := New().Read(x, "now")
+	parts := New().Read(x, history("now"))
 	if len(parts) != maxParts || parts[maxParts-1] != (Part{Records: 51}) {
 		t.Errorf("%d parts, the last is %+v", len(parts), parts[len(parts)-1])
 	}
@@ -193,7 +213,7 @@ func TestCutsAreTheWhole(t *testing.T) {
 		}
 		text := strings.TrimSuffix(strings.Join(words, " "), " |")
 		x := export(t, text)
-		parts := d.Read(x, "now")
+		parts := d.Read(x, history("now"))
 		which := r.Uint64()
 		var both [2]string
 		for i := range both {
@@ -225,8 +245,44 @@ func TestCutsAreTheWhole(t *testing.T) {
 func TestAllocations(t *testing.T) {
 	d := New()
 	x := export(t, "a/1 b@one/1 c@two/2 d")
-	wanted := func(part int) bool { return part == 0 }
-	if n := testing.AllocsPerRun(100, func() { d.Read(x, "now"); d.Cut(x, wanted) }); n > 2 {
+	wanted, h := func(part int) bool { return part == 0 }, history("now")
+	if n := testing.AllocsPerRun(100, func() { d.Read(x, h); d.Cut(x, wanted) }); n > 2 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// A History knows its last invocations; what was before all of them is of none.
+func TestHistory(t *testing.T) {
+	h := &History{}
+	if id, or := h.At(0); id+or+h.Current() != "" {
+		t.Errorf("an empty one knows %q %q", id, or)
+	}
+	const all = 100
+	for i := range all {
+		h.Begin(fmt.Sprint(i), time.Unix(int64(i), 0))
+	}
+	for i := range all {
+		want, other := fmt.Sprint(i), ""
+		if i < all-len(h.begun) {
+			want = ""
+		}
+		if id, or := h.At(uint64(i)*1e9 + 5e8); id != want || or != "" {
+			t.Errorf("in the middle of %d it was %q or %q", i, id, or)
+		}
+		if want, other = fmt.Sprint(i), fmt.Sprint(i+1); i < all-len(h.begun) {
+			want, other = "", ""
+			if i+1 == all-len(h.begun) { // what was before is forgotten
+				want = fmt.Sprint(i + 1)
+			}
+		}
+		if i == all-1 {
+			other = ""
+		}
+		if id, or := h.At(uint64(i)*1e9 + 9e8); id != want || or != other {
+			t.Errorf("at the end of %d it was %q or %q, want %q or %q", i, id, or, want, other)
+		}
+	}
+	if h.Current() != "99" {
+		t.Errorf("now it is %q", h.Current())
 	}
 }

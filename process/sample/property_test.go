@@ -21,7 +21,9 @@ type world struct {
 	in, out  map[string][]int // records by invocation, numbered
 	bad      map[string]bool  // its error was told before its end
 	emitted  int
-	exported int // exports, of two records each
+	exported int                 // exports, of two records each
+	shared   map[string][]string // by number: whose it may be
+	came     map[string]int      // of those
 }
 
 func (w *world) add(id string, l telemetry.Log) {
@@ -38,19 +40,29 @@ func (w *world) add(id string, l telemetry.Log) {
 	w.s.Add(&l, w.now)
 }
 
-// export adds an export of two records; it has one number, for the judge.
-func (w *world) export(id string) {
+// export adds an export of two records; it has one number, for the judge. Some may be
+// of another invocation.
+func (w *world) export(id, other string) {
+	w.exported++
+	if w.IntN(3) == 0 && id != other {
+		w.shared[fmt.Sprint(w.exported)] = []string{id, other}
+		w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, "shared ", w.exported)}, id, other, w.now)
+		return
+	}
 	n := len(w.in[id])
 	w.in[id] = append(w.in[id], n)
-	w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, id, " ", n)}, id, w.now)
-	w.exported++
+	w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, id, " ", n)}, id, "", w.now)
 }
 
 func (w *world) takeExport(x *telemetry.Export, _ bool) {
 	id, n := "", 0
 	_, _ = fmt.Sscan(string(x.Body), &id, &n)
-	w.out[id] = append(w.out[id], n)
 	w.emitted += x.Records
+	if id == "shared" {
+		w.came[fmt.Sprint(n)]++
+		return
+	}
+	w.out[id] = append(w.out[id], n)
 }
 
 func (w *world) take(l *telemetry.Log) {
@@ -65,7 +77,7 @@ func (w *world) take(l *telemetry.Log) {
 }
 
 // step plays one word of one invocation that is open; it tells whether it is over.
-func (w *world) step(id string) (over bool) {
+func (w *world) step(id string, open []string) (over bool) {
 	line := telemetry.Log{Type: "function", Level: telemetry.LevelInfo}
 	event := func(kind, status string) telemetry.Log {
 		return telemetry.Log{Type: kind, Body: fmt.Appendf(nil, `{"status":%q}`, status)}
@@ -94,7 +106,7 @@ func (w *world) step(id string) (over bool) {
 	case 2:
 		w.s.Tick(w.now)
 	case 4, 5:
-		w.export(id)
+		w.export(id, open[w.IntN(len(open))])
 	case 3:
 		if at := w.s.Deadline(); !at.IsZero() && at.Before(w.now.Add(time.Minute)) && w.IntN(10) == 0 {
 			w.now = at
@@ -119,7 +131,8 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 		r := rand.New(rand.NewPCG(from, round))
 		c := Config{OneIn: r.IntN(4), SamplePlatform: true, Concurrent: r.IntN(2) == 0,
 			MaxBytes: []int{0, 300, 3000}[r.IntN(3)], MaxInvocations: []int{0, 3}[r.IntN(2)]}
-		w := &world{Rand: r, config: c, now: epoch, in: map[string][]int{}, out: map[string][]int{}, bad: map[string]bool{}}
+		w := &world{Rand: r, config: c, now: epoch, in: map[string][]int{}, out: map[string][]int{}, bad: map[string]bool{},
+			shared: map[string][]string{}, came: map[string]int{}}
 		w.s = New(c, nil, Emit{Log: w.take, Export: w.takeExport})
 		open := []string{}
 		for i := range 60 {
@@ -132,7 +145,7 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 			}
 			for over := false; !over; {
 				at := r.IntN(len(open))
-				if over = w.step(open[at]); over {
+				if over = w.step(open[at], open); over {
 					open = append(open[:at], open[at+1:]...)
 				}
 				w.balance(t, round)
@@ -147,7 +160,7 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 // balance checks the counts at any moment.
 func (w *world) balance(t *testing.T, round uint64) {
 	t.Helper()
-	in, kept, dropped := w.exported, 0, 0 // an export has two records
+	in, kept, dropped := w.exported+len(w.shared), 0, 0 // an export has two records, and one number or none
 	for _, records := range w.in {
 		in += len(records)
 	}
@@ -169,6 +182,11 @@ func (w *world) balance(t *testing.T, round uint64) {
 // judge checks what came out at the end.
 func (w *world) judge(t *testing.T, round uint64) {
 	t.Helper()
+	for n, of := range w.shared {
+		if w.came[n] > 1 || w.came[n] == 0 && (w.bad[of[0]] || w.bad[of[1]]) {
+			t.Fatalf("round %d: what may be of %v came out %d times", round, of, w.came[n])
+		}
+	}
 	for id, in := range w.in {
 		out := w.out[id]
 		for i, n := range out {

@@ -45,8 +45,8 @@ type Store interface {
 type Run interface {
 	// Append adds a record as frame.Encoder writes it and gives its size in bytes.
 	Append(l *telemetry.Log) int
-	// AppendExport does the same with an export.
-	AppendExport(x *telemetry.Export) int
+	// AppendExport does the same with an export that may be of another invocation.
+	AppendExport(x *telemetry.Export, or string) int
 	// Pages hands out all that was added, in order and never a frame in two.
 	Pages(each func(frames []byte))
 	// Release gives the memory back: the records are decided, and those that are
@@ -68,7 +68,9 @@ type Sampler struct {
 	past  [pastInvocations]past
 	next  int // of past
 	held  int // bytes
-	tally tally
+	// orphans are dropped; some of what they hold may be another invocation's.
+	orphans []*invocation
+	tally   tally
 
 	replayed telemetry.Log
 	fields   []telemetry.Field
@@ -92,6 +94,7 @@ type invocation struct {
 	run    Run       // nil: nothing is held
 	bytes  int
 	held   amount
+	shared bool // some of that may be another one's
 	state  state
 	reason reason
 }
@@ -140,8 +143,7 @@ func (s *Sampler) Add(l *telemetry.Log, now time.Time) {
 		s.pass(l, noInvocation)
 		return
 	}
-	s.Note(l, now)
-	i := s.last
+	i := s.note(l, now)
 	if !s.config.SamplePlatform && isPlatform(l.Type) {
 		s.pass(l, platform)
 		return
@@ -157,21 +159,25 @@ func (s *Sampler) Add(l *telemetry.Log, now time.Time) {
 	}
 }
 
-// AddExport takes an export whose records are of one invocation, "" for none. It
-// says nothing of the invocation's outcome: call Failed first.
-func (s *Sampler) AddExport(x *telemetry.Export, requestID string, now time.Time) {
+// AddExport takes an export whose records are of one invocation, "" for none, or, if
+// or is not "", of that one: it is kept if either is. It says nothing of the
+// invocation's outcome: call Failed first.
+func (s *Sampler) AddExport(x *telemetry.Export, requestID, or string, now time.Time) {
 	if requestID == "" {
 		s.passExport(x, noInvocation)
 		return
 	}
 	i := s.of(requestID, now)
-	switch s.place(i, 128+len(x.Body)) {
-	case kept:
+	switch is := s.place(i, 128+len(x.Body)+len(or)); {
+	case is == kept:
 		s.passExport(x, i.reason)
-	case dropped:
+	case is == dropped && or != "":
+		s.AddExport(x, or, "", now)
+	case is == dropped:
 		s.tally.add(notSampled, amount{exported: x.Records})
 	default:
-		s.hold(i, s.runOf(i, now).AppendExport(x), amount{exported: x.Records})
+		i.shared = i.shared || or != ""
+		s.hold(i, s.runOf(i, now).AppendExport(x, or), amount{exported: x.Records})
 	}
 }
 
@@ -186,9 +192,9 @@ const (
 	Drop
 )
 
-// Verdict tells it, of so many records: they are counted if they are to be
-// dropped. So what is dropped need not be taken apart before AddExport.
-func (s *Sampler) Verdict(requestID string, records int) Verdict {
+// Verdict tells it, of so many records as AddExport takes them: they are counted if
+// they are to be dropped. So what is dropped need not be looked into.
+func (s *Sampler) Verdict(requestID, or string, records int) Verdict {
 	if requestID == "" {
 		return Keep
 	}
@@ -200,6 +206,8 @@ func (s *Sampler) Verdict(requestID string, records int) Verdict {
 		is, why = p.state, p.reason
 	}
 	switch {
+	case is == dropped && or != "":
+		return s.Verdict(or, "", records)
 	case is == dropped:
 		s.tally.add(notSampled, amount{exported: records})
 		return Drop
@@ -238,9 +246,12 @@ func (s *Sampler) hold(i *invocation, size int, n amount) {
 // Note takes what a record says of its invocation. Add does it too: call it for
 // records that do not get to Add, because a filter drops them.
 func (s *Sampler) Note(l *telemetry.Log, now time.Time) {
-	if l.RequestID == "" {
-		return
+	if l.RequestID != "" {
+		s.note(l, now)
 	}
+}
+
+func (s *Sampler) note(l *telemetry.Log, now time.Time) *invocation {
 	i := s.of(l.RequestID, now)
 	switch l.Type {
 	case "platform.start":
@@ -253,6 +264,8 @@ func (s *Sampler) Note(l *telemetry.Log, now time.Time) {
 		}
 		s.slow(i, l.Time, 0)
 	}
+	s.bury()
+	return i
 }
 
 // Failed keeps an invocation of which something else says that it failed: an
@@ -299,6 +312,7 @@ func (s *Sampler) Tick(now time.Time) {
 			s.settle(i)
 		}
 	}
+	s.bury()
 }
 
 // Finish keeps everything that is not decided: the environment ends.
@@ -421,9 +435,42 @@ func (s *Sampler) settle(i *invocation) {
 	default:
 		i.state = dropped
 		s.tally.invocations[notSampled]++
+		s.held -= i.bytes
+		i.bytes = 0
+		s.orphans = append(s.orphans, i)
+	}
+}
+
+// bury gives up what the invocations hold that have been dropped, but for what may
+// be another's: that goes there.
+func (s *Sampler) bury() {
+	for _, i := range s.orphans {
+		if i.shared {
+			i.held = i.held.less(s.rescue(i))
+		}
 		s.tally.add(notSampled, i.held)
 		s.release(i)
 	}
+	s.orphans = s.orphans[:0]
+}
+
+// rescue hands on what may be another invocation's, and gives how much it was.
+func (s *Sampler) rescue(i *invocation) (n amount) {
+	var x telemetry.Export
+	i.run.Pages(func(frames []byte) {
+		for err := error(nil); len(frames) > 0 && err == nil; {
+			if !frame.Exported(frames) {
+				frames, err = frame.Decode(frames, &s.replayed)
+				continue
+			}
+			var or string
+			if or, frames, err = frame.DecodeExport(frames, &x); err == nil && or != "" {
+				n.exported += x.Records
+				s.AddExport(&x, or, "", i.seen)
+			}
+		}
+	})
+	return n
 }
 
 // keep emits what is held of an invocation; what comes later follows at once.
@@ -445,7 +492,7 @@ func (s *Sampler) replay(frames []byte, why reason) (n amount) {
 	for l := &s.replayed; len(frames) > 0; {
 		var err error
 		if frame.Exported(frames) {
-			if frames, err = frame.DecodeExport(frames, &x); err != nil {
+			if _, frames, err = frame.DecodeExport(frames, &x); err != nil {
 				return n
 			}
 			n.exported += x.Records
@@ -471,7 +518,7 @@ func (s *Sampler) release(i *invocation) {
 		i.run.Release()
 	}
 	s.held -= i.bytes
-	i.run, i.bytes, i.held = nil, 0, amount{}
+	i.run, i.bytes, i.held, i.shared = nil, 0, amount{}, false
 }
 
 // sizeOf is about how many bytes a record takes while it is held, or less.

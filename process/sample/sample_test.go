@@ -44,7 +44,7 @@ func newTale(c Config, store Store) *tale {
 }
 
 // play does one word: "a start", "a done", "a done timeout", "a report", "a text",
-// "a !text" for an error, "a ~text" for an export, "- text" for a record of no
+// "a !text" for an error, "a ~text" for an export, "a ~text|b" for one that may be b's, "- text" for a record of no
 // invocation, and calls.
 func (t *tale) play(word string) {
 	id, what, _ := strings.Cut(word, " ")
@@ -75,8 +75,9 @@ func (t *tale) play(word string) {
 		t.Failed(id, t.now)
 		return
 	case strings.HasPrefix(what, "~"):
-		x := telemetry.Export{Signal: telemetry.Traces, Records: 1, Body: []byte(strings.TrimPrefix(word, "- "))}
-		t.AddExport(&x, l.RequestID, t.now)
+		text, or, _ := strings.Cut(strings.TrimPrefix(word, "- "), "|")
+		x := telemetry.Export{Signal: telemetry.Traces, Records: 1, Body: []byte(text)}
+		t.AddExport(&x, l.RequestID, or, t.now)
 		return
 	case what == "start":
 		l.Type, l.Body = "platform.start", []byte(`{"requestId":"`+id+`"}`)
@@ -124,6 +125,13 @@ func TestTales(t *testing.T) {
 		{"an export says nothing of the end", quiet, "a ~1; b done; a ~2", "a ~1; a ~2"},
 		{"an error span keeps the exports", quiet, "a ~1; b ~1; a span; a ~2; a done; b done",
 			"a ~1; a ~2; a platform.runtimeDone"},
+		{"what may be the next one's is kept with that", quiet, "a ~1; a ~2|b; a done; a report; a ~3|b; b !4",
+			"a ~2; a ~3; b !4"},
+		{"or with its own", quiet, "a ~1|b; a !2; a ~3|b; a done; b done; b report",
+			"a ~1; a !2; a ~3; a platform.runtimeDone"},
+		{"or with neither", quiet, "a 1; a ~2|b; a done; b 3; b done; b report; a ~4|b", ""},
+		{"also where that is unknown until then", Config{SamplePlatform: true, MaxInvocations: 1},
+			"a ~1|b; a done; a report; b !2", "a ~1; b !2"},
 		{"exports of no invocation stay", quiet, "- ~init; a ~1; a done; a report", "~init"},
 		{"records of no invocation stay", quiet, "- init; a 1; - more", "init; more"},
 		{"one in one", Config{OneIn: 1}, "a 1; a done; a report", "a platform.runtimeDone; a 1; a platform.report"},
@@ -237,9 +245,9 @@ func (r *survivingRun) Append(l *telemetry.Log) int {
 	return len(r.frames) - before
 }
 
-func (r *survivingRun) AppendExport(x *telemetry.Export) int {
+func (r *survivingRun) AppendExport(x *telemetry.Export, or string) int {
 	before := len(r.frames)
-	r.frames = frame.Encoder{}.AppendExport(r.frames, x)
+	r.frames = frame.Encoder{Or: or}.AppendExport(r.frames, x)
 	return len(r.frames) - before
 }
 
@@ -251,7 +259,8 @@ func (r *survivingRun) Release()                { r.over = true }
 func TestCrashKeepsAll(t *testing.T) {
 	words := strings.Split("a start; a 1; a 2; a done; b start; b 1; a report; b !2; b done; c start; c 1; c done", "; ")
 	words = slices.Insert(words, 3, "a ~1")
-	words = slices.Insert(words, 7, "b ~1")
+	words = slices.Insert(words, 5, "a ~2|b")
+	words = slices.Insert(words, 8, "b ~1")
 	for cut := range len(words) + 1 {
 		store := &survivor{}
 		s := newTale(Config{SamplePlatform: true}, store)
@@ -263,7 +272,7 @@ func TestCrashKeepsAll(t *testing.T) {
 			for rest := r.frames; !r.over && len(rest) > 0; found++ {
 				var err error
 				if frame.Exported(rest) {
-					rest, err = frame.DecodeExport(rest, &telemetry.Export{})
+					_, rest, err = frame.DecodeExport(rest, &telemetry.Export{})
 				} else {
 					rest, err = frame.Decode(rest, &telemetry.Log{})
 				}
@@ -292,9 +301,12 @@ func TestVerdict(t *testing.T) {
 	}
 	verdicts := map[string]Verdict{"": Keep, "good": Drop, "bad": Keep, "open": Hold, "open2": Hold, "new": Hold}
 	for id, want := range verdicts {
-		if got := s.Verdict(id, 7); got != want {
+		if got := s.Verdict(id, "", 7); got != want {
 			t.Errorf("%q: %d, want %d", id, got, want)
 		}
+	}
+	if got := s.Verdict("good", "bad", 1); got != Keep {
+		t.Errorf("good or bad: %d", got)
 	}
 	counts := s.Counts()
 	want := []Count{{"failed", false, 1, 1, 0}, {"not_sampled", true, 1, 2, 7}}
