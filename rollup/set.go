@@ -1,6 +1,7 @@
 package rollup
 
 import (
+	"iter"
 	"math"
 	"math/bits"
 	"slices"
@@ -19,9 +20,15 @@ const (
 // set counts different members by HyperLogLog. A register's value is the
 // greatest that any member gives it, so merging is exact and needs no order.
 type set struct {
-	sparse []uint32 // register<<8 | value, by the register's low bits; at most half of it is not 0
-	n      int      // how many are not
-	dense  []uint8
+	// pending are places that are not in the registers yet. The registers of many
+	// sets are more than the processor's caches hold, and one that is waited for
+	// at a time costs as much as all else that an insert does; those of one set
+	// that are asked for together come together.
+	pending [16]uint32
+	waiting uint32   // how many of pending
+	n       uint32   // how many of sparse are not 0
+	sparse  []uint32 // register<<8 | value, by the register's low bits; at most half of it is not 0
+	dense   *[registers]uint8
 }
 
 // placeOf gives the register of a member and its value there, as register<<8 |
@@ -47,38 +54,64 @@ const maxRegister = 64 - precision + 1
 
 // insert notes a place and gives how many bytes it took for that.
 func (s *set) insert(place uint32) (grew int) {
-	if s.dense != nil {
-		s.dense[place>>8] = max(s.dense[place>>8], uint8(place))
+	s.pending[s.waiting%uint32(len(s.pending))] = place
+	if s.waiting++; int(s.waiting) < len(s.pending) {
 		return 0
 	}
-	if slot := s.slot(place); slot != nil && *slot != 0 {
-		*slot = max(*slot, place)
-		return 0
-	}
+	return s.settle()
+}
+
+// settle puts what is pending into the registers and gives how many bytes it
+// took for that.
+func (s *set) settle() (grew int) {
 	before := s.bytes()
-	switch {
-	case 2*s.n < len(s.sparse):
-	case s.n < maxSparse:
+	for _, place := range s.pending[:s.waiting] {
+		if s.dense == nil && !s.putSparse(place) {
+			s.spread()
+		}
+		if s.dense != nil {
+			register := &s.dense[place>>8%registers]
+			*register = max(*register, uint8(place))
+		}
+	}
+	s.waiting = 0
+	return s.bytes() - before
+}
+
+// putSparse puts a place into the sparse table. It is false if there is no room.
+func (s *set) putSparse(place uint32) bool {
+	slot := s.slot(place)
+	if slot != nil && *slot != 0 {
+		*slot = max(*slot, place)
+		return true
+	}
+	if s.n == maxSparse {
+		return false
+	}
+	if 2*int(s.n) >= len(s.sparse) {
 		old := s.sparse
-		s.sparse = make([]uint32, max(2*len(old), 8))
+		s.sparse = make([]uint32, max(2*len(old), 2*len(s.pending)))
 		for _, p := range old {
 			if p != 0 {
 				*s.slot(p) = p
 			}
 		}
-	default:
-		s.dense = make([]uint8, registers)
-		for _, p := range s.sparse {
-			if p != 0 {
-				s.dense[p>>8] = uint8(p)
-			}
-		}
-		s.sparse, s.n = nil, 0
-		return s.bytes() - before + s.insert(place)
+		slot = s.slot(place)
 	}
-	*s.slot(place) = place
+	*slot = place
 	s.n++
-	return s.bytes() - before
+	return true
+}
+
+// spread makes the registers dense.
+func (s *set) spread() {
+	s.dense = new([registers]uint8)
+	for _, p := range s.sparse {
+		if p != 0 {
+			s.dense[p>>8] = uint8(p)
+		}
+	}
+	s.sparse, s.n = nil, 0
 }
 
 // slot is where a place's register is in the sparse table, or would be; nil
@@ -96,33 +129,43 @@ func (s *set) slot(place uint32) *uint32 {
 }
 
 func (s *set) merge(other *set) {
-	for _, place := range other.sparse {
-		if place != 0 {
-			s.insert(place)
-		}
+	for place := range other.places() {
+		s.insert(place)
 	}
-	for i, value := range other.dense {
-		if value > 0 {
-			s.insert(uint32(i)<<8 | uint32(value))
+}
+
+// places gives the registers that are not 0, and their values.
+func (s *set) places() iter.Seq[uint32] {
+	s.settle()
+	return func(yield func(uint32) bool) {
+		for _, place := range s.sparse {
+			if place != 0 && !yield(place) {
+				return
+			}
+		}
+		if s.dense == nil {
+			return
+		}
+		for i, value := range s.dense {
+			if value != 0 && !yield(uint32(i)<<8|uint32(value)) {
+				return
+			}
 		}
 	}
 }
 
-func (s *set) bytes() int { return 4*cap(s.sparse) + cap(s.dense) }
+func (s *set) bytes() int {
+	if s.dense != nil {
+		return registers
+	}
+	return 4 * cap(s.sparse)
+}
 
 // appendSketch appends the registers that are not 0, 3 bytes each: the register
 // in two, the greater first, and its value.
 func (s *set) appendSketch(dst []byte) []byte {
-	put := func(place uint32) { dst = append(dst, byte(place>>16), byte(place>>8), byte(place)) }
-	for _, place := range slices.Sorted(slices.Values(s.sparse)) {
-		if place != 0 {
-			put(place)
-		}
-	}
-	for i, value := range s.dense {
-		if value > 0 {
-			put(uint32(i)<<8 | uint32(value))
-		}
+	for _, place := range slices.Sorted(s.places()) {
+		dst = append(dst, byte(place>>16), byte(place>>8), byte(place))
 	}
 	return dst
 }
@@ -132,17 +175,9 @@ func (s *set) appendSketch(dst []byte) []byte {
 func (s *set) estimate() float64 {
 	var histogram [maxRegister + 1]int
 	histogram[0] = registers
-	count := func(value uint8) {
-		if value > 0 {
-			histogram[min(value, maxRegister)]++
-			histogram[0]--
-		}
-	}
-	for _, place := range s.sparse {
-		count(uint8(place))
-	}
-	for _, value := range s.dense {
-		count(value)
+	for place := range s.places() {
+		histogram[min(place&0xff, maxRegister)]++
+		histogram[0]--
 	}
 	if histogram[0] == registers {
 		return 0
