@@ -5,7 +5,6 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -168,48 +167,5 @@ func finest(t *testing.T, v []float64, h *histogram, limit int) {
 	}
 	if !fits(h.shift) || h.shift > 0 && fits(h.shift-1) || h.shift > maxShift {
 		t.Fatalf("scale %d is not the finest for %d buckets", maxScale-int(h.shift), limit)
-	}
-}
-
-func TestSetMergeIsExact(t *testing.T) {
-	random := newRandom(t)
-	for range 100 {
-		n := random.IntN(3000)
-		var whole set
-		parts := make([]set, random.IntN(5)+1)
-		for range n {
-			place := placeOf(strconv.AppendInt(nil, random.Int64N(2000), 10))
-			whole.insert(place)
-			parts[random.IntN(len(parts))].insert(place)
-		}
-		var merged set
-		for i := range parts {
-			merged.merge(&parts[i])
-		}
-		if a, b := whole.appendSketch(nil), merged.appendSketch(nil); !slices.Equal(a, b) {
-			t.Fatalf("%d members: the merged sketch is another one", n)
-		}
-	}
-}
-
-func TestSetEstimate(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 10, 100, 500, 1000, 5000, 50_000, 1_000_000} {
-		var s set
-		for i := range n {
-			s.insert(placeOf(strconv.AppendInt([]byte("user-"), int64(i), 10)))
-		}
-		if got := s.estimate(); math.Abs(got-float64(n)) > 3*0.016*float64(n)+0.5 {
-			t.Errorf("%d members: estimate %g", n, got)
-		}
-	}
-}
-
-// The place of a member is the same in every version, or sketches of two would
-// not merge.
-func TestPlaceIsForEver(t *testing.T) {
-	for member, want := range map[string]uint32{"": 0xefd08, "a": 0x82a03, "user-1": 0x41a03} {
-		if got := placeOf([]byte(member)); got != want {
-			t.Errorf("%q: %#x, want %#x", member, got, want)
-		}
 	}
 }

@@ -65,6 +65,9 @@ func (r *Rollup) overflow(b *Bin, clean *telemetry.Point, k class) (n int32, ok 
 func (r *Rollup) begin(b *Bin, p *telemetry.Point, k class) int32 {
 	n := b.define(string(r.key), k)
 	grew := len(r.key) + seriesBytes
+	if k == setClass {
+		grew += pendingBytes
+	}
 	b.bytes += grew
 	r.bytes += grew
 	r.noteKind(b, string(p.Name), k)
