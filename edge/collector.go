@@ -110,7 +110,7 @@ func (e *edge) shape(x *telemetry.Export, id string, now time.Time) (whole telem
 // before it looks closer. The caller holds e.exports.taking.
 func (e *edge) sampleExport(x *telemetry.Export, current string, now time.Time) {
 	e.exports.count(x)
-	parts := e.exports.divider.Read(x, &e.invocation)
+	parts := e.exports.divider.Read(x, &e.invocation, e.clock.stamp(now))
 	verdicts := make([]sample.Verdict, len(parts))
 	e.mu.Lock()
 	e.now = now

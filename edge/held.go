@@ -50,8 +50,8 @@ const heldPage = 4 << 10
 func (r *heldRun) Append(l *telemetry.Log) int { return r.Chunk.Append(frame.Encoder{}, l) }
 
 // AppendExport adds an export.
-func (r *heldRun) AppendExport(x *telemetry.Export, or string) int {
-	return r.Chunk.AppendExport(frame.Encoder{Or: or}, x)
+func (r *heldRun) AppendExport(x *telemetry.Export, n frame.Note) int {
+	return r.Chunk.AppendExport(frame.Encoder{Note: n}, x)
 }
 
 // Release says that the invocation is decided.

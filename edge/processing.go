@@ -34,9 +34,13 @@ func (e *edge) openPolicy() []error {
 	e.exports.mu.Lock()
 	defer e.exports.mu.Unlock()
 	e.held = heldRecords{pool: e.pool, lane: buffer.LaneHash(heldLane), environment: newUUID()}
+	sampling := e.config.sampling()
+	if sampling != nil {
+		sampling.Next = e.invocation.Next
+	}
 	logs := process.LogPolicy{
 		Record: e.config.Policy.RecordBytes, Parse: e.config.Policy.Parse, Filter: o.records, Limiter: o.limiter,
-		Repeats: e.config.Policy.Repeats, Sample: e.config.sampling(), Held: &e.held,
+		Repeats: e.config.Policy.Repeats, Sample: sampling, Held: &e.held,
 		Exports: func(x *telemetry.Export) { e.putExport(x, e.now) },
 	}
 	exports := process.Policy{Limits: o.limits}

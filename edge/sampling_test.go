@@ -23,8 +23,8 @@ func chosenID(word string, oneIn int, chosen bool) string {
 	}
 }
 
-// platform has the platform tell of an invocation.
-func (e *edge) platform(t *testing.T, id string, events ...string) {
+// platform has the platform tell of an invocation, with events of that time.
+func (e *edge) platform(t *testing.T, at time.Time, id string, events ...string) {
 	t.Helper()
 	var all []string
 	for _, event := range events {
@@ -33,7 +33,7 @@ func (e *edge) platform(t *testing.T, id string, events ...string) {
 		if kind == "function" {
 			record = fmt.Sprintf("%q", status)
 		}
-		all = append(all, fmt.Sprintf(`{"time":%q,"type":%q,"record":%s}`, time.Now().UTC().Format(time.RFC3339Nano), kind,
+		all = append(all, fmt.Sprintf(`{"time":%q,"type":%q,"record":%s}`, at.UTC().Format(time.RFC3339Nano), kind,
 			record))
 	}
 	if !e.take(t.Context(), []byte("["+strings.Join(all, ",")+"]")) {
@@ -65,9 +65,10 @@ func words(t *testing.T, signal telemetry.Signal, list ...string) *telemetry.Exp
 		items = append(items, item+"}")
 	}
 	text := map[telemetry.Signal]string{
-		telemetry.Logs:    `{"resourceLogs":[{"scopeLogs":[{"logRecords":[%s]}]}]}`,
-		telemetry.Traces:  `{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}`,
-		telemetry.Metrics: `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"word-%s.","gauge":{"dataPoints":[{}]}}]}]}]}`,
+		telemetry.Logs:   `{"resourceLogs":[{"scopeLogs":[{"logRecords":[%s]}]}]}`,
+		telemetry.Traces: `{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}`,
+		telemetry.Metrics: `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"word-%s.",` +
+			`"gauge":{"dataPoints":[{}]}}]}]}]}`,
 	}[signal]
 	what := strings.Join(items, ",")
 	if signal == telemetry.Metrics {
@@ -103,6 +104,7 @@ func TestExportsAreSampled(t *testing.T) {
 	}
 	good, bad := chosenID("good", oneIn, false), chosenID("bad", oneIn, false)
 	slow, lucky, last := chosenID("slow", oneIn, false), chosenID("lucky", oneIn, true), chosenID("last", oneIn, false)
+	end := time.Now().Add(time.Hour) // nothing comes after it
 	begin := func(id string) { e.invocation.Begin(id, time.Now()) }
 	over := []string{"platform.runtimeDone success", "platform.report success"}
 
@@ -111,22 +113,22 @@ func TestExportsAreSampled(t *testing.T) {
 	export(telemetry.Traces, "g1", "g2")
 	export(telemetry.Logs, "g3")
 	export(telemetry.Metrics, "metric")
-	e.platform(t, good, over...)
+	e.platform(t, end, good, over...)
 	export(telemetry.Traces, "g4")
 	begin(bad)
 	export(telemetry.Traces, "b1")
 	export(telemetry.Traces, "b2", "g5@"+good)
 	export(telemetry.Logs, "!b3")
 	export(telemetry.Logs, "b4", "g6@"+good)
-	e.platform(t, bad, over...)
+	e.platform(t, end, bad, over...)
 	begin(slow)
 	export(telemetry.Logs, "t1")
 	export(telemetry.Traces, "b5@"+bad)
-	e.platform(t, slow, "platform.runtimeDone timeout")
+	e.platform(t, end, slow, "platform.runtimeDone timeout")
 	export(telemetry.Logs, "t2")
 	begin(lucky)
 	export(telemetry.Traces, "l1")
-	e.platform(t, lucky, over...)
+	e.platform(t, end, lucky, over...)
 	export(telemetry.Traces, "l2", "g7@"+good, "b6@"+bad)
 	begin(last)
 	export(telemetry.Traces, "s1")
@@ -155,8 +157,8 @@ func TestExportsAreSampled(t *testing.T) {
 	}
 }
 
-// What comes after a thaw is of the invocation that made it; made close to the
-// beginning of the next, it is kept with either.
+// What comes after a thaw is of the invocation that made it; what was made when that
+// was over may be of the next one, of which the extension has heard later.
 func TestExportsAfterAThaw(t *testing.T) {
 	folder := t.TempDir()
 	e := collecting(t, map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + folder + "?compression=none",
@@ -175,12 +177,12 @@ func TestExportsAfterAThaw(t *testing.T) {
 	e.invocation.Begin("now", now)
 	at("dropped", 10*time.Second)
 	at("failed", 40*time.Second)
-	at("doubt", 10*time.Millisecond)
-	e.platform(t, "good", "platform.runtimeDone success", "platform.report success")
-	e.platform(t, "failed", "platform.runtimeDone error")
-	e.platform(t, "now", "platform.runtimeDone error")
+	at("early", 10*time.Millisecond)
+	e.platform(t, now.Add(-time.Second), "good", "platform.runtimeDone success", "platform.report success")
+	e.platform(t, now.Add(-35*time.Second), "failed", "platform.runtimeDone error")
+	e.platform(t, now, "now", "platform.runtimeDone error")
 	shutdown()
-	if diff := cmp.Diff([]string{"failed", "doubt"}, found(readAll(t, folder))); diff != "" {
+	if diff := cmp.Diff([]string{"failed", "early"}, found(readAll(t, folder))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -192,7 +194,7 @@ func TestHeldExportsAreAdopted(t *testing.T) {
 		"SLIPSTREAM_SAMPLE": "0", "SLIPSTREAM_SELF_METRICS": "false", "SLIPSTREAM_PLATFORM_METRICS": "false"})
 	c := (&buffer.Pool{}).Open(buffer.Name{Lane: buffer.LaneHash(heldLane)}, time.Now())
 	line := &telemetry.Log{Time: time.Now(), Type: "function", RequestID: "a", Body: []byte(`"word-line."`)}
-	c.AppendExport(frame.Encoder{Or: "b"}, words(t, telemetry.Traces, "one", "two"))
+	c.AppendExport(frame.Encoder{Note: frame.Note{Doubtful: true}}, words(t, telemetry.Traces, "one", "two"))
 	c.Append(frame.Encoder{}, line)
 	c.AppendExport(frame.Encoder{}, words(t, telemetry.Logs, "three"))
 	shutdown := e.runLanes()

@@ -230,16 +230,15 @@ func (l *Logs) Invoked(now time.Time) {
 // Verdict takes note of a part of an export and gives the sampler's verdict on it.
 // Use it where there is one: LogPolicy.Sample.
 func (l *Logs) Verdict(p *invocation.Part, now time.Time) sample.Verdict {
-	if p.Failed { // of two that it may be, both are in doubt
-		l.sampler.Failed(p.RequestID, now)
-		l.sampler.Failed(p.Or, now)
+	if p.Failed {
+		l.sampler.FailedAt(p.RequestID, p.At, now)
 	}
-	return l.sampler.Verdict(p.RequestID, p.Or, p.Records)
+	return l.sampler.Verdict(p.RequestID, p.At, p.Records)
 }
 
 // Hold takes an export of a part whose verdict was Hold.
 func (l *Logs) Hold(x *telemetry.Export, p *invocation.Part, now time.Time) {
-	l.sampler.AddExport(x, p.RequestID, p.Or, now)
+	l.sampler.AddExport(x, p.RequestID, p.At, now)
 }
 
 // Pass hands on an export of parts whose verdict was Keep, or, weighed, Weigh.

@@ -30,8 +30,8 @@ type run struct{ *Chunk }
 
 func (r run) Append(l *telemetry.Log) int { return r.Chunk.Append(frame.Encoder{}, l) }
 
-func (r run) AppendExport(x *telemetry.Export, or string) int {
-	return r.Chunk.AppendExport(frame.Encoder{Or: or}, x)
+func (r run) AppendExport(x *telemetry.Export, n frame.Note) int {
+	return r.Chunk.AppendExport(frame.Encoder{Note: n}, x)
 }
 
 // A process is killed while it holds the records of two invocations: the next one

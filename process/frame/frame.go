@@ -27,9 +27,12 @@ const (
 )
 
 // Encoder appends frames; it is a wire.Encoder, so that chunks can hold them.
-type Encoder struct {
-	// Or is of which other invocation the exports may be; it is kept with them.
-	Or string
+type Encoder struct{ Note }
+
+// Note is kept with an export, for whoever holds it.
+type Note struct {
+	At       time.Time // when it was made; zero: it is known whose it is
+	Doubtful bool      // it may be of this invocation
 }
 
 // AppendLog appends one record as a frame: its version; the length of the rest;
@@ -68,15 +71,22 @@ func (Encoder) AppendLog(dst []byte, l *telemetry.Log) []byte {
 }
 
 // AppendExport appends an export as a frame: its version; the length of the rest;
-// signal, other invocation and body, each behind its length; the number of records.
+// signal and body, each behind its length; the number of records; seconds and
+// nanoseconds of At; whether it is doubtful.
 func (e Encoder) AppendExport(dst []byte, x *telemetry.Export) []byte {
 	dst = append(dst, exportedVersion)
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = appendPart(dst, x.Signal)
-	dst = appendPart(dst, e.Or)
 	dst = appendPart(dst, x.Body)
 	dst = binary.AppendUvarint(dst, uint64(x.Records))
+	dst = binary.AppendVarint(dst, e.At.Unix())
+	dst = binary.AppendUvarint(dst, uint64(e.At.Nanosecond()))
+	doubtful := byte(0)
+	if e.Doubtful {
+		doubtful = 1
+	}
+	dst = append(dst, doubtful)
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
 }
@@ -136,18 +146,20 @@ func Decode(b []byte, l *telemetry.Log) (rest []byte, err error) {
 func Exported(b []byte) bool { return len(b) > 0 && b[0] == exportedVersion }
 
 // DecodeExport reads an export's frame as Decode does a log record's, and gives the
-// Encoder's Or.
-func DecodeExport(b []byte, x *telemetry.Export) (or string, rest []byte, err error) {
+// Encoder's Note.
+func DecodeExport(b []byte, x *telemetry.Export) (n Note, rest []byte, err error) {
 	r, rest, err := open(b, exportedVersion)
 	if err != nil {
-		return "", b, err
+		return n, b, err
 	}
-	signal, other, body, records := r.part(), r.part(), r.part(), r.number()
-	if r.bad || len(r.b) > 0 || records > math.MaxInt32 {
-		return "", b, ErrBroken
+	signal, body, records := r.part(), r.part(), r.number()
+	seconds, nanoseconds, doubtful := r.signed(), r.number(), r.byte()
+	if r.bad || len(r.b) > 0 || records > math.MaxInt32 || nanoseconds >= 1e9 || doubtful > 1 {
+		return n, b, ErrBroken
 	}
 	x.Signal, x.Body, x.Records = telemetry.Signal(same(string(x.Signal), signal)), body, int(records)
-	return string(other), rest, nil
+	n = Note{At: time.Unix(seconds, int64(nanoseconds)).UTC(), Doubtful: doubtful == 1}
+	return n, rest, nil
 }
 
 // open gives what the frame that b begins with holds, and what is behind it.

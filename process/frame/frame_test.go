@@ -3,7 +3,6 @@ package frame
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +57,8 @@ func TestExports(t *testing.T) {
 		{Signal: telemetry.Logs, Body: []byte{}}}
 	var frames []byte
 	for i := range exports {
-		frames = Encoder{}.AppendLog(Encoder{Or: fmt.Sprint("id", i)}.AppendExport(frames, &exports[i]), &l)
+		note := Note{At: time.Unix(int64(i), 5).UTC(), Doubtful: i == 0}
+		frames = Encoder{}.AppendLog(Encoder{note}.AppendExport(frames, &exports[i]), &l)
 	}
 	for i, want := range exports {
 		var got telemetry.Export
@@ -68,9 +68,9 @@ func TestExports(t *testing.T) {
 		if _, err := Decode(frames, &telemetry.Log{}); !errors.Is(err, ErrBroken) {
 			t.Errorf("read as a record: %v", err)
 		}
-		or, rest, err := DecodeExport(frames, &got)
-		if err != nil || or != fmt.Sprint("id", i) {
-			t.Fatalf("of %q, %v", or, err)
+		note, rest, err := DecodeExport(frames, &got)
+		if want := (Note{At: time.Unix(int64(i), 5).UTC(), Doubtful: i == 0}); err != nil || note != want {
+			t.Fatalf("%v, %v", note, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -157,15 +157,15 @@ func FuzzDecode(f *testing.F) {
 
 func decodeExportAgain(t *testing.T, b []byte) {
 	var x, again telemetry.Export
-	or, rest, err := DecodeExport(b, &x)
+	note, rest, err := DecodeExport(b, &x)
 	if err != nil {
 		if len(rest) != len(b) {
 			t.Fatal("an error takes bytes")
 		}
 		return
 	}
-	other, _, err := DecodeExport(Encoder{Or: or}.AppendExport(nil, &x), &again)
-	if err != nil || other != or {
+	other, _, err := DecodeExport(Encoder{note}.AppendExport(nil, &x), &again)
+	if err != nil || other != note {
 		t.Fatal(other, err)
 	}
 	if diff := cmp.Diff(x, again); diff != "" {

@@ -5,10 +5,6 @@ import (
 	"time"
 )
 
-// lag is how much later than the function the extension may hear of an invocation:
-// it lets the function have the processor first.
-const lag = 200 * time.Millisecond
-
 // History is when the environment's last invocations began, of which there is one
 // at a time. It may be used by several goroutines; the zero value is an empty one.
 type History struct {
@@ -17,16 +13,17 @@ type History struct {
 	count int
 }
 
+// begun is an invocation, and when the extension has heard of it.
 type begun struct {
 	id string
-	at int64 // ns since 1970
+	at time.Time
 }
 
 // Begin says that an invocation begins, by the clock that the function has.
 func (h *History) Begin(requestID string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.begun[h.count%len(h.begun)] = begun{requestID, at.UnixNano()}
+	h.begun[h.count%len(h.begun)] = begun{requestID, at}
 	h.count++
 }
 
@@ -37,28 +34,30 @@ func (h *History) Current() string {
 	return h.last(0).id
 }
 
-// At is the invocation that was under way at a time in ns since 1970, 0 for now; ""
-// for none, or one too long ago. Close to a beginning it may be the later one of two:
-// then or is that.
-func (h *History) At(time uint64) (requestID, or string) {
+// At is the last invocation that had begun by then, as far as the extension had
+// heard: the function may be ahead of it by one. "" is for none, or one that is not
+// remembered.
+func (h *History) At(then time.Time) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if time == 0 {
-		return h.last(0).id, ""
-	}
 	for back := range min(h.count, len(h.begun)) {
-		b := h.last(back)
-		switch {
-		case int64(time) >= b.at:
-			return b.id, ""
-		case int64(time) < b.at-int64(lag):
-		case back+1 < min(h.count, len(h.begun)):
-			return h.last(back + 1).id, b.id
-		default:
-			return b.id, ""
+		if b := h.last(back); !then.Before(b.at) {
+			return b.id
 		}
 	}
-	return "", ""
+	return ""
+}
+
+// Next is the invocation that came after one, "" for none or none that is known.
+func (h *History) Next(requestID string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for back := 1; back < min(h.count, len(h.begun)); back++ {
+		if h.last(back).id == requestID {
+			return h.last(back - 1).id
+		}
+	}
+	return ""
 }
 
 // last is the invocation before so many others. The caller holds h.mu.

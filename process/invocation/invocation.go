@@ -4,6 +4,8 @@
 package invocation
 
 import (
+	"time"
+
 	"slipstream/telemetry"
 	"slipstream/wire"
 )
@@ -24,9 +26,11 @@ const (
 // Part is what an export has of one invocation.
 type Part struct {
 	RequestID string // "" for none, or nobody knows which
-	Or        string // it may as well be of this one; "" for no doubt
-	Failed    bool   // it has a span that failed, or a log record of an error
-	Records   int
+	// At is when the latest of its records was made that do not say themselves whose
+	// they are, zero for none. Those may be of the next invocation: see History.At.
+	At      time.Time
+	Failed  bool // it has a span that failed, or a log record of an error
+	Records int
 }
 
 // Divider divides one export after the other, in one goroutine at a time.
@@ -38,14 +42,11 @@ type Divider struct {
 	cut     int // records that Cut has seen
 	records []record
 	parts   []Part
-	index   map[owner]int // of parts
+	index   map[string]int // of parts
 	buf     []byte
 	traces  [maxTraces]trace
 	next    int // of traces, the one that makes room
 }
-
-// owner is whose a record is.
-type owner struct{ id, or string }
 
 // record is what is known of one.
 type record struct {
@@ -64,7 +65,7 @@ type trace struct {
 
 // New makes a Divider.
 func New() *Divider {
-	d := &Divider{index: map[owner]int{}}
+	d := &Divider{index: map[string]int{}}
 	d.onLook, d.onCut = d.look, d.pick
 	return d
 }
@@ -72,9 +73,9 @@ func New() *Divider {
 // Read gives the parts of x, in the order of their first records, until the next
 // call. A record is of the invocation that its attribute faas.invocation_id names
 // (faas.execution in older SDKs), else of the one that a record of its trace names,
-// in this export or in one before, else of the one at its time. x is a request that
-// wire.CheckExport found right.
-func (d *Divider) Read(x *telemetry.Export, h *History) []Part {
+// in this export or in one before, else of the one at its time; now is the time of
+// those that have none. x is a request that wire.CheckExport found right.
+func (d *Divider) Read(x *telemetry.Export, h *History, now time.Time) []Part {
 	if cap(d.records) > keptRecords {
 		d.records = nil
 	}
@@ -84,23 +85,33 @@ func (d *Divider) Read(x *telemetry.Export, h *History) []Part {
 	d.edit.Edit(nil, x.Signal, x.Body)
 	for i := range d.records {
 		r := &d.records[i]
+		at := time.Time{}
 		if r.part < 0 {
-			r.part = d.part(d.ownerOf(r, h))
+			r.part, at = d.find(r, h, now)
 		}
 		p := &d.parts[r.part]
-		p.Records++
+		if p.Records++; at.After(p.At) {
+			p.At = at
+		}
 		p.Failed = p.Failed || r.failed
 	}
 	return d.parts
 }
 
-// ownerOf is whose a record is that does not say it.
-func (d *Divider) ownerOf(r *record, h *History) owner {
+// find gives the part of a record that does not say whose it is, and its time if
+// that was what told.
+func (d *Divider) find(r *record, h *History, now time.Time) (part int, at time.Time) {
 	if t := d.known(r.trace); t != nil && !t.several {
-		return owner{id: t.requestID}
+		return d.part(t.requestID), at
 	}
-	id, or := h.At(r.time)
-	return owner{id, or}
+	if at = now; r.time != 0 {
+		at = time.Unix(0, int64(r.time))
+	}
+	id := h.At(at)
+	if id == "" {
+		at = time.Time{}
+	}
+	return d.part(id), at
 }
 
 // Cut gives what x, the export that was read last, has of the parts that are
@@ -134,9 +145,9 @@ func (d *Divider) look() bool {
 		id = d.edit.Attribute("faas.execution")
 	}
 	if len(id) > 0 && len(id) <= maxID {
-		at, found := d.index[owner{id: string(id)}]
+		at, found := d.index[string(id)]
 		if !found {
-			at = d.part(owner{id: string(id)})
+			at = d.part(string(id))
 		}
 		r.part = at
 		d.learn(r.trace, d.parts[at].RequestID)
@@ -147,15 +158,15 @@ func (d *Divider) look() bool {
 
 // part finds or adds a part. When there are too many, the last one is for everybody
 // else.
-func (d *Divider) part(of owner) int {
-	if at, found := d.index[of]; found {
+func (d *Divider) part(id string) int {
+	if at, found := d.index[id]; found {
 		return at
 	}
-	if len(d.parts) >= maxParts-1 && of != (owner{}) {
-		return d.part(owner{})
+	if len(d.parts) >= maxParts-1 && id != "" {
+		return d.part("")
 	}
-	d.parts = append(d.parts, Part{RequestID: of.id, Or: of.or})
-	d.index[of] = len(d.parts) - 1
+	d.parts = append(d.parts, Part{RequestID: id})
+	d.index[id] = len(d.parts) - 1
 	return len(d.parts) - 1
 }
 

@@ -103,7 +103,7 @@ func history(ids ...string) *History {
 func told(t testing.TB, d *Divider, x *telemetry.Export, invocations ...string) string {
 	t.Helper()
 	var all []string
-	for i, p := range d.Read(x, history(invocations...)) {
+	for i, p := range d.Read(x, history(invocations...), time.UnixMilli(9500)) {
 		cut := d.Cut(x, func(part int) bool { return part == i })
 		if cut.Records != p.Records {
 			t.Fatalf("part %+v has %d records", p, cut.Records)
@@ -112,8 +112,8 @@ func told(t testing.TB, d *Divider, x *telemetry.Export, invocations ...string) 
 		if p.Failed {
 			mark = "!"
 		}
-		if p.Or != "" {
-			p.RequestID += "|" + p.Or
+		if !p.At.IsZero() && p.At != time.UnixMilli(9500) {
+			p.RequestID += fmt.Sprintf("+%d", p.At.UnixMilli())
 		}
 		all = append(all, fmt.Sprintf("%s%s: %s", mark, p.RequestID, names(t, &cut)))
 	}
@@ -128,9 +128,10 @@ func TestDivide(t *testing.T) {
 		{"a trace joins", "a/1 b/2 | c@one/1 d@two/2", "one: a c; two: b d"},
 		{"a trace of two invocations does not", "a/1 b@one/1 c@two/1", "one: b; two: c; now: a"},
 		{"an error is its own invocation's", "!a/1 b@one/1 !c d@two", "!one: a b; two: d; !now: c"},
-		{"else the time tells", "a+1000 b+1500 c+2000 d@one+2500 | e+1799 f+2001 g+9000", "one: a b d e; now: c f g"},
-		{"but not close to a beginning", "a+1800 !b+1999 c+2000", "!one|now: a b; now: c"},
-		{"nor before the first", "a+799 b+800", ": a; one: b"},
+		{"else the time tells", "a+1000 b+1500 c+2000 d@one+2500 | e+1799 f+2001 g+9000",
+			"one+1799: a b d e; now+9000: c f g"},
+		{"it is that of the last one", "a+1800 !b+1999 c+2000", "!one+1999: a b; now+2000: c"},
+		{"before the first it is nobody's", "a+799 b+999 c+1000", ": a b; one+1000: c"},
 		{"a trace tells more than the time", "a/1+1000 b@now/1+2000", "now: a b"},
 		{"an id that is too long is none", "a@" + strings.Repeat("x", maxID+1) + " b@" + strings.Repeat("y", maxID),
 			strings.Repeat("y", maxID) + ": b; now: a"},
@@ -164,12 +165,13 @@ func TestLogs(t *testing.T) {
 		`{"severityNumber":17,"body":{"kvlistValue":{"values":[`+
 		`{"key":"faas.invocation_id","value":{"stringValue":"one"}}]}}},`+
 		`{"traceId":"0102030405060708090a0b0c0d0e0f10","severityNumber":9}]}]}]}`)
-	got := fmt.Sprintf("%+v", New().Read(x, history("now")))
-	if want := "[{RequestID:one Or: Failed:true Records:1} {RequestID:now Or: Failed:false Records:1}]"; got != want {
-		t.Errorf("%s, want %s", got, want)
+	now := time.UnixMilli(9500)
+	want := []Part{{RequestID: "one", Failed: true, Records: 1}, {RequestID: "now", At: now, Records: 1}}
+	if diff := cmp.Diff(want, New().Read(x, history("now"), now)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	x = fromJSON(t, telemetry.Logs, `{}`)
-	if got := New().Read(x, history("now")); len(got) != 0 {
+	if got := New().Read(x, history("now"), time.Now()); len(got) != 0 {
 		t.Errorf("nothing has parts: %+v", got)
 	}
 }
@@ -182,7 +184,7 @@ func TestTooMany(t *testing.T) {
 		words = append(words, fmt.Sprintf("s%d@i%d", i, i))
 	}
 	x := export(t, strings.Join(words, " "))
-	parts := New().Read(x, history("now"))
+	parts := New().Read(x, history("now"), time.Now())
 	if len(parts) != maxParts || parts[maxParts-1] != (Part{Records: 51}) {
 		t.Errorf("%d parts, the last is %+v", len(parts), parts[len(parts)-1])
 	}
@@ -213,7 +215,7 @@ func TestCutsAreTheWhole(t *testing.T) {
 		}
 		text := strings.TrimSuffix(strings.Join(words, " "), " |")
 		x := export(t, text)
-		parts := d.Read(x, history("now"))
+		parts := d.Read(x, history("now"), time.Now())
 		which := r.Uint64()
 		var both [2]string
 		for i := range both {
@@ -246,7 +248,7 @@ func TestAllocations(t *testing.T) {
 	d := New()
 	x := export(t, "a/1 b@one/1 c@two/2 d")
 	wanted, h := func(part int) bool { return part == 0 }, history("now")
-	if n := testing.AllocsPerRun(100, func() { d.Read(x, h); d.Cut(x, wanted) }); n > 2 {
+	if n := testing.AllocsPerRun(100, func() { d.Read(x, h, time.Time{}); d.Cut(x, wanted) }); n > 2 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -254,32 +256,28 @@ func TestAllocations(t *testing.T) {
 // A History knows its last invocations; what was before all of them is of none.
 func TestHistory(t *testing.T) {
 	h := &History{}
-	if id, or := h.At(0); id+or+h.Current() != "" {
-		t.Errorf("an empty one knows %q %q", id, or)
+	if id := h.At(time.Now()); id+h.Current()+h.Next("") != "" {
+		t.Errorf("an empty one knows %q", id)
 	}
 	const all = 100
 	for i := range all {
 		h.Begin(fmt.Sprint(i), time.Unix(int64(i), 0))
 	}
 	for i := range all {
-		want, other := fmt.Sprint(i), ""
+		want, next := fmt.Sprint(i), fmt.Sprint(i+1)
 		if i < all-len(h.begun) {
-			want = ""
-		}
-		if id, or := h.At(uint64(i)*1e9 + 5e8); id != want || or != "" {
-			t.Errorf("in the middle of %d it was %q or %q", i, id, or)
-		}
-		if want, other = fmt.Sprint(i), fmt.Sprint(i+1); i < all-len(h.begun) {
-			want, other = "", ""
-			if i+1 == all-len(h.begun) { // what was before is forgotten
-				want = fmt.Sprint(i + 1)
-			}
+			want, next = "", ""
 		}
 		if i == all-1 {
-			other = ""
+			next = ""
 		}
-		if id, or := h.At(uint64(i)*1e9 + 9e8); id != want || or != other {
-			t.Errorf("at the end of %d it was %q or %q, want %q or %q", i, id, or, want, other)
+		for _, ns := range []int64{0, 999_999_999} {
+			if id := h.At(time.Unix(int64(i), ns)); id != want {
+				t.Errorf("in %d it was %q", i, id)
+			}
+		}
+		if got := h.Next(fmt.Sprint(i)); got != next {
+			t.Errorf("after %d came %q", i, got)
 		}
 	}
 	if h.Current() != "99" {

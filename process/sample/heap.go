@@ -35,9 +35,9 @@ func (r *heapRun) Append(l *telemetry.Log) int {
 	return len(r.frames) - before
 }
 
-func (r *heapRun) AppendExport(x *telemetry.Export, or string) int {
+func (r *heapRun) AppendExport(x *telemetry.Export, n frame.Note) int {
 	before := len(r.frames)
-	r.frames = frame.Encoder{Or: or}.AppendExport(r.frames, x)
+	r.frames = frame.Encoder{Note: n}.AppendExport(r.frames, x)
 	return len(r.frames) - before
 }
 

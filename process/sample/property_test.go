@@ -21,9 +21,11 @@ type world struct {
 	in, out  map[string][]int // records by invocation, numbered
 	bad      map[string]bool  // its error was told before its end
 	emitted  int
-	exported int                 // exports, of two records each
-	shared   map[string][]string // by number: whose it may be
-	came     map[string]int      // of those
+	exported int // exports, of two records each
+	begun    string
+	after    map[string]string // which invocation came after one
+	early    map[int]string    // by number: of which it is
+	came     map[int]int       // of those
 }
 
 func (w *world) add(id string, l telemetry.Log) {
@@ -40,26 +42,44 @@ func (w *world) add(id string, l telemetry.Log) {
 	w.s.Add(&l, w.now)
 }
 
-// export adds an export of two records; it has one number, for the judge. Some may be
-// of another invocation.
-func (w *world) export(id, other string) {
-	w.exported++
-	if w.IntN(3) == 0 && id != other {
-		w.shared[fmt.Sprint(w.exported)] = []string{id, other}
-		w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, "shared ", w.exported)}, id, other, w.now)
-		return
-	}
+// export adds an export of two records; it has one number, for the judge.
+func (w *world) export(id string) {
 	n := len(w.in[id])
 	w.in[id] = append(w.in[id], n)
-	w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, id, " ", n)}, id, "", w.now)
+	w.exported++
+	w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, id, " ", n)}, id, time.Time{}, w.now)
+}
+
+// begin is the next invocation of an environment that has one at a time. It may be
+// ahead of the Sampler: what it exports seems to be of the one before.
+func (w *world) begin(id string) {
+	before := w.begun
+	early := func() {
+		if before == "" || w.IntN(2) == 0 {
+			return
+		}
+		w.exported++
+		w.early[w.exported] = id
+		w.now = w.now.Add(time.Duration(w.IntN(20)) * time.Millisecond)
+		w.s.AddExport(&telemetry.Export{Records: 2, Body: fmt.Append(nil, "early ", w.exported)}, before, w.now, w.now)
+	}
+	early()
+	if before != "" && w.IntN(6) == 0 {
+		w.bad[id] = true
+		w.s.FailedAt(before, w.now, w.now)
+	}
+	w.after[before], w.begun = id, id
+	early()
+	w.s.Invoked(w.now)
+	early()
 }
 
 func (w *world) takeExport(x *telemetry.Export, _ bool) {
 	id, n := "", 0
 	_, _ = fmt.Sscan(string(x.Body), &id, &n)
 	w.emitted += x.Records
-	if id == "shared" {
-		w.came[fmt.Sprint(n)]++
+	if id == "early" {
+		w.came[n]++
 		return
 	}
 	w.out[id] = append(w.out[id], n)
@@ -77,7 +97,7 @@ func (w *world) take(l *telemetry.Log) {
 }
 
 // step plays one word of one invocation that is open; it tells whether it is over.
-func (w *world) step(id string, open []string) (over bool) {
+func (w *world) step(id string) (over bool) {
 	line := telemetry.Log{Type: "function", Level: telemetry.LevelInfo}
 	event := func(kind, status string) telemetry.Log {
 		return telemetry.Log{Type: kind, Body: fmt.Appendf(nil, `{"status":%q}`, status)}
@@ -106,7 +126,7 @@ func (w *world) step(id string, open []string) (over bool) {
 	case 2:
 		w.s.Tick(w.now)
 	case 4, 5:
-		w.export(id, open[w.IntN(len(open))])
+		w.export(id)
 	case 3:
 		if at := w.s.Deadline(); !at.IsZero() && at.Before(w.now.Add(time.Minute)) && w.IntN(10) == 0 {
 			w.now = at
@@ -132,7 +152,10 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 		c := Config{OneIn: r.IntN(4), SamplePlatform: true, Concurrent: r.IntN(2) == 0,
 			MaxBytes: []int{0, 300, 3000}[r.IntN(3)], MaxInvocations: []int{0, 3}[r.IntN(2)]}
 		w := &world{Rand: r, config: c, now: epoch, in: map[string][]int{}, out: map[string][]int{}, bad: map[string]bool{},
-			shared: map[string][]string{}, came: map[string]int{}}
+			after: map[string]string{}, early: map[int]string{}, came: map[int]int{}}
+		if !c.Concurrent {
+			c.Next = func(id string) string { return w.after[id] }
+		}
 		w.s = New(c, nil, Emit{Log: w.take, Export: w.takeExport})
 		open := []string{}
 		for i := range 60 {
@@ -142,10 +165,13 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 			}
 			for len(open) < most {
 				open = append(open, fmt.Sprintf("%d-%d", i, len(open)))
+				if !c.Concurrent {
+					w.begin(open[0])
+				}
 			}
 			for over := false; !over; {
 				at := r.IntN(len(open))
-				if over = w.step(open[at], open); over {
+				if over = w.step(open[at]); over {
 					open = append(open[:at], open[at+1:]...)
 				}
 				w.balance(t, round)
@@ -160,7 +186,7 @@ func TestInvocationsAreKeptWhole(t *testing.T) {
 // balance checks the counts at any moment.
 func (w *world) balance(t *testing.T, round uint64) {
 	t.Helper()
-	in, kept, dropped := w.exported+len(w.shared), 0, 0 // an export has two records, and one number or none
+	in, kept, dropped := w.exported+len(w.early), 0, 0 // an export has two records, and one number or none
 	for _, records := range w.in {
 		in += len(records)
 	}
@@ -182,9 +208,9 @@ func (w *world) balance(t *testing.T, round uint64) {
 // judge checks what came out at the end.
 func (w *world) judge(t *testing.T, round uint64) {
 	t.Helper()
-	for n, of := range w.shared {
-		if w.came[n] > 1 || w.came[n] == 0 && (w.bad[of[0]] || w.bad[of[1]]) {
-			t.Fatalf("round %d: what may be of %v came out %d times", round, of, w.came[n])
+	for n, id := range w.early {
+		if w.came[n] > 1 || w.came[n] == 0 && w.bad[id] {
+			t.Fatalf("round %d: an early export of %s (failed: %t) came out %d times", round, id, w.bad[id], w.came[n])
 		}
 	}
 	for id, in := range w.in {

@@ -26,6 +26,9 @@ type Config struct {
 	// the others.
 	Concurrent bool
 
+	// Next tells which invocation came after one, "" if nobody knows; it may be nil.
+	Next func(requestID string) string
+
 	MaxBytes       int           // that are held, in frames; 4 MiB
 	MaxInvocations int           // that are remembered, decided or not; 64
 	Wait           time.Duration // for late lines after the runtime is done, if no report comes; 5 s
@@ -45,8 +48,8 @@ type Store interface {
 type Run interface {
 	// Append adds a record as frame.Encoder writes it and gives its size in bytes.
 	Append(l *telemetry.Log) int
-	// AppendExport does the same with an export that may be of another invocation.
-	AppendExport(x *telemetry.Export, or string) int
+	// AppendExport does the same with an export.
+	AppendExport(x *telemetry.Export, n frame.Note) int
 	// Pages hands out all that was added, in order and never a frame in two.
 	Pages(each func(frames []byte))
 	// Release gives the memory back: the records are decided, and those that are
@@ -62,13 +65,13 @@ type Sampler struct {
 	store  Store
 	emit   Emit
 
-	known map[string]*invocation
-	order []*invocation // by first sight
-	last  *invocation   // the one that the last record was of
-	past  [pastInvocations]past
-	next  int // of past
-	held  int // bytes
-	// orphans are dropped; some of what they hold may be another invocation's.
+	known  map[string]*invocation
+	order  []*invocation // by first sight
+	last   *invocation   // the one that the last record was of
+	past   [pastInvocations]past
+	pastAt int // where past goes on
+	held   int // bytes
+	// orphans are dropped, and hold something still: it may be the next invocation's.
 	orphans []*invocation
 	tally   tally
 
@@ -94,7 +97,9 @@ type invocation struct {
 	run    Run       // nil: nothing is held
 	bytes  int
 	held   amount
-	shared bool // some of that may be another one's
+	until  time.Time // when the platform says that the runtime was done; zero: unknown
+	latest time.Time // of what is held that may be the next one's
+	error  time.Time // of the exports that told of a failure
 	state  state
 	reason reason
 }
@@ -159,66 +164,6 @@ func (s *Sampler) Add(l *telemetry.Log, now time.Time) {
 	}
 }
 
-// AddExport takes an export whose records are of one invocation, "" for none, or, if
-// or is not "", of that one: it is kept if either is. It says nothing of the
-// invocation's outcome: call Failed first.
-func (s *Sampler) AddExport(x *telemetry.Export, requestID, or string, now time.Time) {
-	if requestID == "" {
-		s.passExport(x, noInvocation)
-		return
-	}
-	i := s.of(requestID, now)
-	switch is := s.place(i, 128+len(x.Body)+len(or)); {
-	case is == kept:
-		s.passExport(x, i.reason)
-	case is == dropped && or != "":
-		s.AddExport(x, or, "", now)
-	case is == dropped:
-		s.tally.add(notSampled, amount{exported: x.Records})
-	default:
-		i.shared = i.shared || or != ""
-		s.hold(i, s.runOf(i, now).AppendExport(x, or), amount{exported: x.Records})
-	}
-}
-
-// Verdict is what becomes of what an invocation exports.
-type Verdict uint8
-
-// The verdicts.
-const (
-	Hold  Verdict = iota // nobody knows yet: call AddExport
-	Keep                 // it stands for itself
-	Weigh                // it stands for Config.OneIn
-	Drop
-)
-
-// Verdict tells it, of so many records as AddExport takes them: they are counted if
-// they are to be dropped. So what is dropped need not be looked into.
-func (s *Sampler) Verdict(requestID, or string, records int) Verdict {
-	if requestID == "" {
-		return Keep
-	}
-	var is state
-	var why reason
-	if i := s.known[requestID]; i != nil {
-		is, why = i.state, i.reason
-	} else if p := s.pastOf(requestID); p != nil {
-		is, why = p.state, p.reason
-	}
-	switch {
-	case is == dropped && or != "":
-		return s.Verdict(or, "", records)
-	case is == dropped:
-		s.tally.add(notSampled, amount{exported: records})
-		return Drop
-	case is == undecided:
-		return Hold
-	case why == sampled:
-		return Weigh
-	}
-	return Keep
-}
-
 // place tells what becomes of so many bytes of an invocation: there may be no
 // room to hold them.
 func (s *Sampler) place(i *invocation, size int) state {
@@ -264,16 +209,8 @@ func (s *Sampler) note(l *telemetry.Log, now time.Time) *invocation {
 		}
 		s.slow(i, l.Time, 0)
 	}
-	s.bury()
+	s.bury(waiting)
 	return i
-}
-
-// Failed keeps an invocation of which something else says that it failed: an
-// error of a span.
-func (s *Sampler) Failed(requestID string, now time.Time) {
-	if requestID != "" {
-		s.fail(s.of(requestID, now))
-	}
 }
 
 // Invoked tells that the environment runs again: what came before a freeze has
@@ -285,6 +222,10 @@ func (s *Sampler) Invoked(now time.Time) {
 			i.done = now
 		}
 	}
+	if n := len(s.order); n > 0 && s.order[n-1].over(s.order[n-1].error) { // now it is known whose it may be
+		s.FailedAt(s.next(s.order[n-1]), time.Time{}, now)
+	}
+	s.bury(waiting)
 }
 
 // Deadline is when Tick is due, zero for never.
@@ -312,7 +253,7 @@ func (s *Sampler) Tick(now time.Time) {
 			s.settle(i)
 		}
 	}
-	s.bury()
+	s.bury(waiting)
 }
 
 // Finish keeps everything that is not decided: the environment ends.
@@ -322,6 +263,7 @@ func (s *Sampler) Finish() {
 			s.keep(i, shutdown)
 		}
 	}
+	s.bury(shutdown)
 }
 
 // of finds an invocation or makes room for a new one.
@@ -365,8 +307,11 @@ func (s *Sampler) forget() {
 	if i.state == undecided {
 		s.keep(i, overflow)
 	}
-	s.past[s.next] = past{hashOf(i.id), i.state, i.reason}
-	s.next = (s.next + 1) % pastInvocations
+	if i.run != nil {
+		s.bury(overflow)
+	}
+	s.past[s.pastAt] = past{hashOf(i.id), i.state, i.reason}
+	s.pastAt = (s.pastAt + 1) % pastInvocations
 	delete(s.known, i.id)
 	s.order = slices.Delete(s.order, at, at+1)
 }
@@ -378,6 +323,9 @@ func (s *Sampler) ended(i *invocation, l *telemetry.Log, now time.Time) {
 		s.fail(i)
 	}
 	s.slow(i, l.Time, o.duration)
+	if i.until.IsZero() {
+		i.until = l.Time
+	}
 	if l.Type != "platform.runtimeDone" {
 		if l.Type == "platform.report" { // nothing more will come
 			i.done = now
@@ -388,6 +336,9 @@ func (s *Sampler) ended(i *invocation, l *telemetry.Log, now time.Time) {
 	i.done = now
 	if s.config.Concurrent {
 		return
+	}
+	if i.over(i.error) { // the error may have been the next one's
+		s.FailedAt(s.next(i), time.Time{}, now)
 	}
 	for _, earlier := range s.order {
 		if earlier == i {
@@ -435,42 +386,8 @@ func (s *Sampler) settle(i *invocation) {
 	default:
 		i.state = dropped
 		s.tally.invocations[notSampled]++
-		s.held -= i.bytes
-		i.bytes = 0
 		s.orphans = append(s.orphans, i)
 	}
-}
-
-// bury gives up what the invocations hold that have been dropped, but for what may
-// be another's: that goes there.
-func (s *Sampler) bury() {
-	for _, i := range s.orphans {
-		if i.shared {
-			i.held = i.held.less(s.rescue(i))
-		}
-		s.tally.add(notSampled, i.held)
-		s.release(i)
-	}
-	s.orphans = s.orphans[:0]
-}
-
-// rescue hands on what may be another invocation's, and gives how much it was.
-func (s *Sampler) rescue(i *invocation) (n amount) {
-	var x telemetry.Export
-	i.run.Pages(func(frames []byte) {
-		for err := error(nil); len(frames) > 0 && err == nil; {
-			if !frame.Exported(frames) {
-				frames, err = frame.Decode(frames, &s.replayed)
-				continue
-			}
-			var or string
-			if or, frames, err = frame.DecodeExport(frames, &x); err == nil && or != "" {
-				n.exported += x.Records
-				s.AddExport(&x, or, "", i.seen)
-			}
-		}
-	})
-	return n
 }
 
 // keep emits what is held of an invocation; what comes later follows at once.
@@ -492,11 +409,12 @@ func (s *Sampler) replay(frames []byte, why reason) (n amount) {
 	for l := &s.replayed; len(frames) > 0; {
 		var err error
 		if frame.Exported(frames) {
-			if _, frames, err = frame.DecodeExport(frames, &x); err != nil {
+			var note frame.Note
+			if note, frames, err = frame.DecodeExport(frames, &x); err != nil {
 				return n
 			}
 			n.exported += x.Records
-			s.passExport(&x, why)
+			s.keepExport(&x, note, why)
 			continue
 		}
 		l.Fields = s.fields[:0]
@@ -518,7 +436,7 @@ func (s *Sampler) release(i *invocation) {
 		i.run.Release()
 	}
 	s.held -= i.bytes
-	i.run, i.bytes, i.held, i.shared = nil, 0, amount{}, false
+	i.run, i.bytes, i.held, i.latest = nil, 0, amount{}, time.Time{}
 }
 
 // sizeOf is about how many bytes a record takes while it is held, or less.
@@ -533,6 +451,9 @@ func sizeOf(l *telemetry.Log) int {
 // room makes room for so many bytes by keeping the oldest undecided invocations;
 // false if they may not be held themselves.
 func (s *Sampler) room(of *invocation, size int) bool {
+	if s.held+size > s.config.MaxBytes {
+		s.bury(overflow)
+	}
 	for _, i := range s.order {
 		if s.held+size <= s.config.MaxBytes {
 			return true
@@ -555,9 +476,4 @@ func (s *Sampler) weigh(l *telemetry.Log, why reason) {
 func (s *Sampler) pass(l *telemetry.Log, why reason) {
 	s.tally.add(why, amount{records: 1})
 	s.emit.Log(l)
-}
-
-func (s *Sampler) passExport(x *telemetry.Export, why reason) {
-	s.tally.add(why, amount{exported: x.Records})
-	s.emit.Export(x, why == sampled)
 }

@@ -18,12 +18,29 @@ var epoch = time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
 // tale plays short words to a Sampler: each is a record or a call.
 type tale struct {
 	*Sampler
-	out []string
-	now time.Time
+	out   []string
+	now   time.Time
+	begun string
+}
+
+// at is now if that is known.
+func (t *tale) at(timed bool) (at time.Time) {
+	if timed {
+		at = t.now
+	}
+	return at
 }
 
 func newTale(c Config, store Store) *tale {
 	t := &tale{now: epoch}
+	if c.Next == nil {
+		c.Next = func(id string) string {
+			if next := after(id); next == t.begun {
+				return next
+			}
+			return ""
+		}
+	}
 	t.Sampler = New(c, store, Emit{Log: func(l *telemetry.Log) {
 		word := l.RequestID + " " + l.Type
 		if !isPlatform(l.Type) {
@@ -44,7 +61,7 @@ func newTale(c Config, store Store) *tale {
 }
 
 // play does one word: "a start", "a done", "a done timeout", "a report", "a text",
-// "a !text" for an error, "a ~text" for an export, "a ~text|b" for one that may be b's, "- text" for a record of no
+// "a !text" for an error, "a ~text" for an export, "a ~text@" for one that was made now, "- text" for a record of no
 // invocation, and calls.
 func (t *tale) play(word string) {
 	id, what, _ := strings.Cut(word, " ")
@@ -65,19 +82,20 @@ func (t *tale) play(word string) {
 	case id == "tick":
 		t.Tick(t.now)
 		return
-	case id == "invoke":
+	case id == "invoke" || what == "invoke":
+		t.begun = id
 		t.Invoked(t.now)
 		return
 	case id == "finish":
 		t.Finish()
 		return
-	case what == "span":
-		t.Failed(id, t.now)
+	case strings.HasPrefix(what, "span"):
+		t.FailedAt(id, t.at(what == "span@"), t.now)
 		return
 	case strings.HasPrefix(what, "~"):
-		text, or, _ := strings.Cut(strings.TrimPrefix(word, "- "), "|")
+		text, timed := strings.CutSuffix(strings.TrimPrefix(word, "- "), "@")
 		x := telemetry.Export{Signal: telemetry.Traces, Records: 1, Body: []byte(text)}
-		t.AddExport(&x, l.RequestID, or, t.now)
+		t.AddExport(&x, l.RequestID, t.at(timed), t.now)
 		return
 	case what == "start":
 		l.Type, l.Body = "platform.start", []byte(`{"requestId":"`+id+`"}`)
@@ -95,8 +113,14 @@ func (t *tale) play(word string) {
 	t.Add(&l, t.now)
 }
 
+// after is the order of the tales' invocations.
+func after(id string) string { return map[string]string{"a": "b", "b": "c"}[id] }
+
 func TestTales(t *testing.T) {
+	long := strings.Repeat("x", 120)
 	quiet := Config{SamplePlatform: true}
+	next := Config{SamplePlatform: true, Next: after}
+	late := Config{SamplePlatform: true} // the next one is known when it is invoked
 	tests := []struct {
 		name   string
 		config Config
@@ -125,13 +149,23 @@ func TestTales(t *testing.T) {
 		{"an export says nothing of the end", quiet, "a ~1; b done; a ~2", "a ~1; a ~2"},
 		{"an error span keeps the exports", quiet, "a ~1; b ~1; a span; a ~2; a done; b done",
 			"a ~1; a ~2; a platform.runtimeDone"},
-		{"what may be the next one's is kept with that", quiet, "a ~1; a ~2|b; a done; a report; a ~3|b; b !4",
+		{"what may be the next one's is kept with that", next,
+			"a ~1@; wait 1s; a done; wait 1s; a ~2@; a report; a ~3@; b !4",
 			"a ~2; a ~3; b !4"},
-		{"or with its own", quiet, "a ~1|b; a !2; a ~3|b; a done; b done; b report",
-			"a ~1; a !2; a ~3; a platform.runtimeDone"},
-		{"or with neither", quiet, "a 1; a ~2|b; a done; b 3; b done; b report; a ~4|b", ""},
-		{"also where that is unknown until then", Config{SamplePlatform: true, MaxInvocations: 1},
-			"a ~1|b; a done; a report; b !2", "a ~1; b !2"},
+		{"or with its own", next, "a ~1@; a !2; a done; wait 1s; a ~3@; b done; b report",
+			"a ~1; a !2; a platform.runtimeDone; a ~3"},
+		{"or with neither", next, "a done; wait 1s; a ~2@; b 3; b done; b report; a ~4@", ""},
+		{"also where that is unknown until then", Config{SamplePlatform: true, MaxInvocations: 1, Next: after},
+			"a done; wait 1s; a ~1@; a report; b !2", "a ~1; b !2"},
+		{"it waits for the next one", late, "a done; wait 1s; a ~1@; a report; a ~2@; b invoke; b !3", "a ~1; a ~2; b !3"},
+		{"and may have to be dropped", late,
+			"a done; wait 1s; a ~1@; a report; b invoke; a ~2@; b done; b report; b !3", "b !3"},
+		{"nobody comes", late, "a 1; a done; wait 1s; a ~2@; a report; finish", "a ~2"},
+		{"no room to wait", Config{SamplePlatform: true, MaxBytes: 340, Next: func(string) string { return "" }},
+			"a done; wait 1s; a ~" + long + "@; a report; b 2; b 3", "a ~" + long},
+		{"a failure may be the next one's", late, "a done; wait 1s; a span@; b invoke; b 1; a 2",
+			"a platform.runtimeDone; b 1; a 2"},
+		{"or is, as the end tells", next, "b 1; a 2; a span@; a done", "a 2; b 1; a platform.runtimeDone"},
 		{"exports of no invocation stay", quiet, "- ~init; a ~1; a done; a report", "~init"},
 		{"records of no invocation stay", quiet, "- init; a 1; - more", "init; more"},
 		{"one in one", Config{OneIn: 1}, "a 1; a done; a report", "a platform.runtimeDone; a 1; a platform.report"},
@@ -245,9 +279,9 @@ func (r *survivingRun) Append(l *telemetry.Log) int {
 	return len(r.frames) - before
 }
 
-func (r *survivingRun) AppendExport(x *telemetry.Export, or string) int {
+func (r *survivingRun) AppendExport(x *telemetry.Export, n frame.Note) int {
 	before := len(r.frames)
-	r.frames = frame.Encoder{Or: or}.AppendExport(r.frames, x)
+	r.frames = frame.Encoder{Note: n}.AppendExport(r.frames, x)
 	return len(r.frames) - before
 }
 
@@ -259,7 +293,7 @@ func (r *survivingRun) Release()                { r.over = true }
 func TestCrashKeepsAll(t *testing.T) {
 	words := strings.Split("a start; a 1; a 2; a done; b start; b 1; a report; b !2; b done; c start; c 1; c done", "; ")
 	words = slices.Insert(words, 3, "a ~1")
-	words = slices.Insert(words, 5, "a ~2|b")
+	words = slices.Insert(words, 5, "a ~2")
 	words = slices.Insert(words, 8, "b ~1")
 	for cut := range len(words) + 1 {
 		store := &survivor{}
@@ -301,12 +335,9 @@ func TestVerdict(t *testing.T) {
 	}
 	verdicts := map[string]Verdict{"": Keep, "good": Drop, "bad": Keep, "open": Hold, "open2": Hold, "new": Hold}
 	for id, want := range verdicts {
-		if got := s.Verdict(id, "", 7); got != want {
+		if got := s.Verdict(id, time.Time{}, 7); got != want {
 			t.Errorf("%q: %d, want %d", id, got, want)
 		}
-	}
-	if got := s.Verdict("good", "bad", 1); got != Keep {
-		t.Errorf("good or bad: %d", got)
 	}
 	counts := s.Counts()
 	want := []Count{{"failed", false, 1, 1, 0}, {"not_sampled", true, 1, 2, 7}}

@@ -133,16 +133,7 @@ func (c *collecting) delivered(t *testing.T) map[string]int {
 // once. It gives how many were sent on each way.
 func (c *collecting) expectOnce(t *testing.T) map[string]int {
 	t.Helper()
-	text, err := os.ReadFile(c.written)
-	if err != nil {
-		t.Fatal(err)
-	}
-	state := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		word, name, _ := strings.Cut(strings.TrimSpace(line), " ")
-		state[name] = word
-	}
-	delivered, sent := c.delivered(t), map[string]int{}
+	state, delivered, sent := c.sent(t), c.delivered(t), map[string]int{}
 	var lost, doubled, invented []string
 	for name, word := range state {
 		if word == "sent" {
@@ -168,6 +159,21 @@ func (c *collecting) expectOnce(t *testing.T) map[string]int {
 			len(state), len(lost), lost, len(doubled), doubled, len(invented), invented)
 	}
 	return sent
+}
+
+// sent tells of each item whether it was sent, or tried, or has failed.
+func (c *collecting) sent(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(c.written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		word, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		state[name] = word
+	}
+	return state
 }
 
 // Every way of sending, invocation after invocation with a freeze after each.

@@ -22,6 +22,9 @@ type ownMetrics struct {
 	Policy   struct {
 		NotSampled int `json:"not_sampled"`
 	} `json:"slipstream.policy.logs"`
+	Exported struct {
+		NotSampled int `json:"not_sampled"`
+	} `json:"slipstream.policy.exports"`
 }
 
 // read gives everything below a folder, decompressed, and its own metrics added up.
@@ -52,6 +55,7 @@ func readFolder(t *testing.T, dir string) (text []byte, sum ownMetrics) {
 		sum.Intake += record.Record.Intake
 		sum.Received += record.Record.Received
 		sum.Policy.NotSampled += record.Record.Policy.NotSampled
+		sum.Exported.NotSampled += record.Record.Exported.NotSampled
 	}
 	return text, sum
 }
@@ -174,6 +178,90 @@ func TestHeldLinesSurviveAKill(t *testing.T) {
 	slices.Sort(invented)
 	t.Logf("%d extensions killed; %d of %d invocations kept; %d lines without a 200", died, kept, 4*kills, len(invented))
 	if died < kills/2 || kept > 3*kills+1 {
+		t.Error("the test has killed too little, or kept too much, to say anything")
+	}
+}
+
+// What the function exports goes with its invocation, on every way: in one call
+// that is answered, without an answer, and as a file that is read after the thaw.
+func TestSamplingTakesExportsAlong(t *testing.T) {
+	ways := []string{"http", "ipc", "file"}
+	const invocations, items = 60, 5
+	c := collect(t, map[string]string{"SLIPSTREAM_SAMPLE": "0", "SLIPSTREAM_SELF_METRICS": "true"})
+	failed, near := map[string]bool{}, map[string]bool{fmt.Sprint(invocations - 1): true}
+	for id := range invocations {
+		fail := id%9 == 4
+		failed[fmt.Sprint(id)] = fail
+		near[fmt.Sprint(id-1)] = near[fmt.Sprint(id-1)] || fail // what is made just before it may be its own
+		if result := c.send(t, id, items, fmt.Sprintf(`,"fail":%t`, fail), ways...); (result.FunctionError != "") != fail {
+			t.Fatalf("%s", result.Payload)
+		}
+	}
+	c.shutdown(t)
+	delivered, kept := c.delivered(t), map[string]int{}
+	for name, n := range delivered {
+		id := strings.Split(name, ".")[2]
+		if n > 1 {
+			t.Errorf("%s is there %d times", name, n)
+		}
+		if kept[id]++; !failed[id] && !near[id] {
+			t.Errorf("%s is there, and nothing was wrong with its invocation", name)
+		}
+	}
+	for id, fail := range failed {
+		if fail && kept[id] != items*len(ways) {
+			t.Errorf("invocation %s failed: %d of %d items are there", id, kept[id], items*len(ways))
+		}
+	}
+	_, sum := readFolder(t, c.folder)
+	if all := invocations * items * len(ways); len(delivered)+sum.Exported.NotSampled != all {
+		t.Errorf("of %d items %d are there, %d are counted as not sampled", all, len(delivered), sum.Exported.NotSampled)
+	}
+}
+
+// The extension is killed while it holds what the function has exported: the next
+// process keeps all of it, once, and what had been answered with 200 is never lost
+// but by a decision.
+func TestHeldExportsSurviveAKill(t *testing.T) {
+	random := seed(t)
+	const kills = 12
+	var faults []string
+	for i := range kills {
+		faults = append(faults, fmt.Sprintf("kill:extension=slipstream-extension,invoke=%d,after=%dus",
+			3*i+2, 1000+random.IntN(30_000)))
+	}
+	c := collect(t, map[string]string{"SLIPSTREAM_SAMPLE": "0"}, faults...)
+	killed := map[string]bool{}
+	for id := range 3 * kills {
+		result := c.send(t, id, 40, `,"pause_us":300,"lenient":true`, "http", "file")
+		killed[fmt.Sprint(id)] = result.FunctionError != ""
+	}
+	c.shutdown(t)
+	state, delivered := c.sent(t), c.delivered(t)
+	kept, lost := map[string]int{}, []string{}
+	for name, n := range delivered {
+		if n > 1 {
+			t.Errorf("%s was delivered %d times", name, n)
+		}
+		kept[strings.Split(name, ".")[2]]++
+	}
+	died := 0
+	for name, word := range state {
+		if id := strings.Split(name, ".")[2]; killed[id] && word == "sent" && delivered[name] == 0 {
+			lost = append(lost, name)
+		}
+	}
+	for _, was := range killed {
+		if was {
+			died++
+		}
+	}
+	slices.Sort(lost)
+	t.Logf("%d extensions killed; %d of %d invocations have something", died, len(kept), 3*kills)
+	if len(lost) > 0 {
+		t.Errorf("of the invocations that were killed %d items were lost: %.1000v", len(lost), lost)
+	}
+	if died < kills/2 || len(kept) > 2*kills+1 {
 		t.Error("the test has killed too little, or kept too much, to say anything")
 	}
 }

@@ -31,6 +31,7 @@ type event struct {
 	PauseUs    int      `json:"pause_us"`   // after each item
 	Lenient    bool     `json:"lenient"`    // errors are written down, not returned
 	Farewell   bool     `json:"farewell"`   // send at SIGTERM instead, which comes before the extension's SHUTDOWN
+	Fail       bool     `json:"fail"`       // end with an error, whatever was sent
 	Sockets    bool     `json:"sockets"`    // tell what the extension listens on
 }
 
@@ -125,7 +126,7 @@ func (s *sender) post(path string, body []byte) error {
 // export is an ExportLogsServiceRequest with one record whose body is the text.
 func export(text string) []byte {
 	body := field(5, field(1, []byte(text)))
-	record := append(binary.LittleEndian.AppendUint64([]byte{1<<3 | 1}, 1_700_000_000_000_000_000), body...)
+	record := append(binary.LittleEndian.AppendUint64([]byte{1<<3 | 1}, uint64(time.Now().UnixNano())), body...)
 	return field(1, field(2, field(2, record)))
 }
 
@@ -180,6 +181,9 @@ func (s *sender) handle(_ context.Context, e event) (any, error) {
 	}
 	if err := s.all(e, fmt.Sprint(e.ID), 0); err != nil && !e.Lenient {
 		return nil, err
+	}
+	if e.Fail {
+		return nil, errors.New("no such order")
 	}
 	return "done", nil
 }
