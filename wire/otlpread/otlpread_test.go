@@ -3,6 +3,7 @@ package otlpread
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -227,6 +228,32 @@ func (p *Point) add(v float64) {
 		b.Counts = append(b.Counts, 0)
 	}
 	b.Counts[index-b.Offset]++
+}
+
+// Bounds that are the values come out to the bit, whatever their sum was rounded to.
+func TestCentroidsThatAreTheBounds(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 1000 {
+		near, spread := 100*random.NormFloat64(), math.Exp(20*random.Float64()-10)
+		values := make([]float64, random.IntN(100)+1)
+		for i := range values {
+			values[i] = near + spread*random.NormFloat64()
+		}
+		slices.Sort(values)
+		p := Point{Kind: Histogram, HasSum: true, HasMin: true, Min: values[0], HasMax: true, Max: values[len(values)-1]}
+		var want []telemetry.Centroid
+		for _, v := range values {
+			n := random.IntN(9) + 1
+			want = append(want, telemetry.Centroid{Value: v, Count: float64(n)})
+			p.Bounds, p.Counts, p.Sum = append(p.Bounds, v), append(p.Counts, uint64(n)), p.Sum+v*float64(n)
+		}
+		p.Counts = append(p.Counts, 0)
+		if got := p.Centroids(nil, 200); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
 }
 
 func TestCentroidsOfExplicitBuckets(t *testing.T) {
