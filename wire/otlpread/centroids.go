@@ -106,7 +106,7 @@ func (p *Point) lean(bands int, ends bool) (slope, all float64) {
 		return 0, 0
 	case !(far < reach-1e-13*size): // but for rounding; or a sum that no values in these buckets have
 		return 0, sign
-	case !(squares > 0 && squares < math.Inf(1)): // there are no such floats
+	case !(squares > 0 && squares < math.Inf(1)): // wider, or narrower, than floats have squares
 		return 0, missing / reach
 	case far <= first:
 		return missing / squares, 0
