@@ -52,8 +52,9 @@ var layers = []row{
 	// A walk that reads numbers, and the formats that are made of a whole batch of exports.
 	{prefix: "wire/otlpread", project: []string{"telemetry"}, modules: []string{easyproto},
 		tests: []string{otel, protobuf}},
+	// Its quantiles are judged after a rollup, as they come.
 	{prefix: "wire/wavefront", project: []string{"telemetry", "=wire", "wire/otlpread"},
-		tests: []string{"intake/wavefront", otel, protobuf}},
+		tests: []string{"intake/wavefront", "rollup", otel, protobuf}},
 	{prefix: "wire/prometheus", project: []string{"telemetry", "=wire", "wire/otlpread"},
 		tests: []string{otel, protobuf}},
 	{prefix: "wire/statsd", project: []string{"telemetry", "=wire", "wire/otlpread"},

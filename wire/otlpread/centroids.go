@@ -15,31 +15,30 @@ type Bucket struct {
 
 // Centroids appends a distribution as values with counts, in rising order, at
 // most limit (at least 4) of them, to dst. The least and the greatest value are
-// themselves where they are known. Of each bucket its middle stands for the other
-// values, moved so that the mean is the distribution's own but for rounding: the
-// wider a bucket, the more, since there the middle knows least. Where the bounds
-// are the values themselves, as wire.Points writes them, they come out unchanged.
-// Too many buckets become one with their neighbour, by weight; the lowest and the
-// highest stay.
+// themselves where they are known. Of each bucket one place within it stands for
+// the other values, its middle or what the mean takes (see lean): so while there
+// are no more than limit, each value is within its bucket's width of what it was,
+// and the sum is the distribution's own but for rounding. Where the bounds are
+// the values themselves, as wire.Points writes them, they come out unchanged.
+// Too many become one with their neighbours, by weight, and are as far off as
+// those are apart; the lowest and the highest stay.
 func (p *Point) Centroids(dst []telemetry.Centroid, limit int) []telemetry.Centroid {
 	start := len(dst)
 	bands, total := p.extent()
 	ends := p.HasMin && p.HasMax && p.Min <= p.Max && total > 1
-	uniform, slope := p.shift(bands, ends)
+	slope, all := p.lean(bands, ends)
 	band := 0
 	for b := range p.bands {
 		band++
 		if ends && band == 1 {
 			dst = append(dst, telemetry.Centroid{Value: p.Min, Count: 1})
 		}
-		value, width := b.High, b.High-b.Low
-		if slope != 0 {
-			uniform = min(max(0.5+slope*width, 0), 1)
+		half := b.High/2 - b.Low/2
+		value := b.Low + half + half*(slope*half+all)
+		if all == 1 {
+			value = b.High
 		}
-		if uniform < 1 {
-			value = b.Low + uniform*width
-		}
-		dst = add(dst, start, value, rest(&b, band, bands, ends))
+		dst = add(dst, start, min(max(value, b.Low), b.High), rest(&b, band, bands, ends))
 	}
 	if ends {
 		dst = add(dst, start, p.Max, 1)
@@ -83,75 +82,58 @@ func (p *Point) extent() (bands int, total uint64) {
 	return bands, total
 }
 
-// maxPasses is how often shift looks again for buckets whose values cannot move on.
-const maxPasses = 8
-
-// shift tells where in each bucket its values stand, for the mean to be right: at
-// 0.5 and slope for each unit of the bucket's width, but not outside it; or, where
-// slope is 0, all at the same fraction.
-func (p *Point) shift(bands int, ends bool) (uniform, slope float64) {
-	low, weight, band := 0.0, 0.0, 0 // sums of lower ends, and of widths
+// lean tells how far from the middle of each bucket its values stand, in halves
+// of its width: slope for each unit of half its width, and all. What the mean is
+// off is most likely of the widest, and least felt there, so those lean alone, in
+// proportion to their width, until the widest one's values are at its end; if
+// that is not enough, all lean further alike, until all are at their ends.
+func (p *Point) lean(bands int, ends bool) (slope, all float64) {
+	missing, reach, squares, widest, size, band := p.Sum, 0.0, 0.0, 0.0, 0.0, 0
+	if ends {
+		missing -= p.Min + p.Max
+	}
 	for b := range p.bands {
 		band++
-		n := rest(&b, band, bands, ends)
-		low, weight = low+b.Low*n, weight+(b.High-b.Low)*n
+		if n, half := rest(&b, band, bands, ends), b.High/2-b.Low/2; n > 0 {
+			missing -= n * (b.Low + half)
+			reach, squares, widest = reach+n*half, squares+n*half*half, max(widest, half)
+			size += n * max(math.Abs(b.Low), math.Abs(b.High))
+		}
 	}
-	if !p.HasSum || !(weight > 0) {
-		return 0.5, 0
-	}
-	sum := p.Sum
-	if ends {
-		sum -= p.Min + p.Max
-	}
-	uniform = (sum - low) / weight
-	switch { // a sum that no values in these buckets have is somebody's mistake
-	case !(uniform > 0):
+	far, sign := math.Abs(missing), math.Copysign(1, missing)
+	switch first := squares / widest; {
+	case !p.HasSum || !(reach > 0) || math.IsNaN(missing):
 		return 0, 0
-	case uniform >= 1:
-		return 1, 0
+	case !(far < reach-1e-13*size): // but for rounding; or a sum that no values in these buckets have
+		return 0, sign
+	case !(squares > 0 && squares < math.Inf(1)): // wider, or narrower, than floats have squares
+		return 0, missing / reach
+	case far <= first:
+		return missing / squares, 0
+	default:
+		all = (far - first) / (reach - first)
+		return sign * (1 - all) / widest, sign * all
 	}
-	missing := (uniform - 0.5) * weight
-	for range maxPasses {
-		moved, squares, band := 0.0, 0.0, 0
-		for b := range p.bands {
-			band++
-			n, width := rest(&b, band, bands, ends), b.High-b.Low
-			if math.Abs(slope)*width >= 0.5 {
-				moved += math.Copysign(n*width/2, missing)
-			} else {
-				squares += n * width * width
-			}
-		}
-		if squares == 0 {
-			break
-		}
-		next := (missing - moved) / squares
-		if next == slope {
-			return uniform, slope
-		}
-		slope = next
-	}
-	return uniform, 0
 }
 
 // merge makes at most limit of the centroids, and gives how many there are.
 func merge(c []telemetry.Centroid, limit int) int {
-	for len(c) > limit {
-		to := 1
-		for from := 1; from < len(c)-1; from += 2 {
-			one := c[from]
-			if from+1 < len(c)-1 {
-				other := c[from+1]
-				count := one.Count + other.Count
-				one = telemetry.Centroid{Value: (one.Value*one.Count + other.Value*other.Count) / count, Count: count}
-			}
-			c[to] = one
-			to++
-		}
-		c[to] = c[len(c)-1]
-		c = c[:to+1]
+	if len(c) <= limit {
+		return len(c)
 	}
-	return len(c)
+	inner, groups := c[1:len(c)-1], limit-2
+	for i := range groups {
+		group := inner[i*len(inner)/groups : (i+1)*len(inner)/groups]
+		one := group[0]
+		for _, other := range group[1:] {
+			count := one.Count + other.Count
+			one.Value += (other.Value - one.Value) * (other.Count / count)
+			one.Count = count
+		}
+		inner[i] = one
+	}
+	c[limit-1] = c[len(c)-1]
+	return limit
 }
 
 // bands gives the buckets that are not empty, from the lowest on, with what min

@@ -3,6 +3,7 @@ package otlpread
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -192,6 +193,7 @@ func TestCentroidsKeepTheMean(t *testing.T) {
 			p.Max = most
 		}
 		limit := random.IntN(60) + 4
+		all := len(p.Centroids(nil, math.MaxInt))
 		got := p.Centroids([]telemetry.Centroid{{Value: 99, Count: 99}}, limit)[1:]
 		sum, count := 0.0, 0.0
 		for i, c := range got {
@@ -201,7 +203,7 @@ func TestCentroidsKeepTheMean(t *testing.T) {
 			}
 		}
 		scale := max(math.Abs(p.Sum), (most-least)*count*1e-3)
-		if count != float64(p.Count) || math.Abs(sum-p.Sum) > 1e-9*scale || len(got) > limit {
+		if count != float64(p.Count) || math.Abs(sum-p.Sum) > 1e-9*scale || len(got) != min(all, limit) {
 			t.Fatalf("scale %d: %d centroids of at most %d, count %v of %d, sum %v of %v", p.Scale, len(got), limit, count,
 				p.Count, sum, p.Sum)
 		}
@@ -228,6 +230,32 @@ func (p *Point) add(v float64) {
 	b.Counts[index-b.Offset]++
 }
 
+// Bounds that are the values come out to the bit, whatever their sum was rounded to.
+func TestCentroidsThatAreTheBounds(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 1000 {
+		near, spread := 100*random.NormFloat64(), math.Exp(20*random.Float64()-10)
+		values := make([]float64, random.IntN(100)+1)
+		for i := range values {
+			values[i] = near + spread*random.NormFloat64()
+		}
+		slices.Sort(values)
+		p := Point{Kind: Histogram, HasSum: true, HasMin: true, Min: values[0], HasMax: true, Max: values[len(values)-1]}
+		var want []telemetry.Centroid
+		for _, v := range values {
+			n := random.IntN(9) + 1
+			want = append(want, telemetry.Centroid{Value: v, Count: float64(n)})
+			p.Bounds, p.Counts, p.Sum = append(p.Bounds, v), append(p.Counts, uint64(n)), p.Sum+v*float64(n)
+		}
+		p.Counts = append(p.Counts, 0)
+		if got := p.Centroids(nil, 200); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+}
+
 func TestCentroidsOfExplicitBuckets(t *testing.T) {
 	for name, tt := range map[string]struct {
 		p    Point
@@ -240,6 +268,14 @@ func TestCentroidsOfExplicitBuckets(t *testing.T) {
 			[]telemetry.Centroid{{Value: 5, Count: 2}, {Value: 15, Count: 2}, {Value: 20, Count: 2}}},
 		"one bucket": {Point{Counts: []uint64{4}, Count: 4, Min: 1, HasMin: true, Max: 3, HasMax: true, Sum: 7, HasSum: true},
 			[]telemetry.Centroid{{Value: 1, Count: 1}, {Value: 1.5, Count: 2}, {Value: 3, Count: 1}}},
+		"the wider leans more": {Point{Counts: []uint64{4, 1}, Bounds: []float64{4, 12}, Sum: 20, HasSum: true},
+			[]telemetry.Centroid{{Value: 2.5, Count: 4}, {Value: 10, Count: 1}}},
+		"down, too": {Point{Counts: []uint64{4, 1}, Bounds: []float64{4, 12}, Sum: 12, HasSum: true},
+			[]telemetry.Centroid{{Value: 1.5, Count: 4}, {Value: 6, Count: 1}}},
+		"the wider is at its end": {Point{Counts: []uint64{4, 1}, Bounds: []float64{4, 12}, Sum: 26, HasSum: true},
+			[]telemetry.Centroid{{Value: 3.5, Count: 4}, {Value: 12, Count: 1}}},
+		"a sum that is no number": {Point{Counts: []uint64{4, 1}, Bounds: []float64{4, 12}, Sum: math.NaN(), HasSum: true},
+			[]telemetry.Centroid{{Value: 2, Count: 4}, {Value: 8, Count: 1}}},
 		"no buckets": {Point{Count: 4, Sum: 8, HasSum: true}, []telemetry.Centroid{{Value: 2, Count: 4}}},
 		"nothing":    {Point{HasSum: true}, nil},
 		"an impossible sum": {Point{Counts: []uint64{1, 0}, Bounds: []float64{4}, Sum: -8, HasSum: true},

@@ -167,26 +167,28 @@ func second(p *otlpread.Point) int64 {
 	return int64(at / 1e9)
 }
 
-// distribution writes a histogram of the minute.
+// distribution writes a histogram of the minute, in as many lines as it takes:
+// what comes later of a series and a minute is added.
 func (w *points) distribution(p *otlpread.Point) {
-	w.centroids = p.Centroids(w.centroids[:0], maxCentroids)
-	if len(w.centroids) == 0 {
-		return // of no values
-	}
-	dst := append(w.distributions, "!M"...)
-	if at := second(p); at > 0 {
-		dst = strconv.AppendInt(append(dst, ' '), at-at%60, 10)
-	}
+	w.centroids = p.Centroids(w.centroids[:0], maxLines*maxCentroids)
 	for _, c := range w.centroids {
 		if math.IsNaN(c.Value) || math.IsInf(c.Value, 0) {
 			w.drop("not_a_number", 1)
 			return
 		}
-		dst = strconv.AppendInt(append(dst, " #"...), int64(min(c.Count, math.MaxInt32)), 10)
-		dst = appendNumber(append(dst, ' '), c.Value)
 	}
-	dst = appendName(append(dst, ' '), "", p.Name, "", maxName)
-	w.distributions = append(append(dst, w.tail...), '\n')
+	for some := range slices.Chunk(w.centroids, maxCentroids) {
+		dst := append(w.distributions, "!M"...)
+		if at := second(p); at > 0 {
+			dst = strconv.AppendInt(append(dst, ' '), at-at%60, 10)
+		}
+		for _, c := range some {
+			dst = strconv.AppendInt(append(dst, " #"...), int64(min(c.Count, math.MaxInt32)), 10)
+			dst = appendNumber(append(dst, ' '), c.Value)
+		}
+		dst = appendName(append(dst, ' '), "", p.Name, "", maxName)
+		w.distributions = append(append(dst, w.tail...), '\n')
+	}
 }
 
 // cumulative writes a histogram since the start as points.
