@@ -66,7 +66,7 @@ type Sampler struct {
 	emit   Emit
 
 	known  map[string]*invocation
-	order  []*invocation // by first sight
+	order  []*invocation // by first sight, or the first word of the platform
 	last   *invocation   // the one that the last record was of
 	past   [pastInvocations]past
 	pastAt int // where past goes on
@@ -91,6 +91,7 @@ type Emit struct {
 // invocation is what is known of one.
 type invocation struct {
 	id     string
+	told   bool      // by the platform; else only exports name it
 	start  time.Time // of the platform's event, zero if that has not come
 	done   time.Time // when the runtime's end was told, or the environment went on after that
 	seen   time.Time // when it was last heard of
@@ -198,6 +199,11 @@ func (s *Sampler) Note(l *telemetry.Log, now time.Time) {
 
 func (s *Sampler) note(l *telemetry.Log, now time.Time) *invocation {
 	i := s.of(l.RequestID, now)
+	if !i.told {
+		i.told = true
+		at := slices.Index(s.order, i)
+		s.order = append(slices.Delete(s.order, at, at+1), i)
+	}
 	switch l.Type {
 	case "platform.start":
 		i.start = l.Time
@@ -344,7 +350,9 @@ func (s *Sampler) ended(i *invocation, l *telemetry.Log, now time.Time) {
 		if earlier == i {
 			break
 		}
-		s.settle(earlier)
+		if earlier.told {
+			s.settle(earlier)
+		}
 	}
 }
 
