@@ -115,7 +115,10 @@ func (e *edge) sampleExport(x *telemetry.Export, current string, now time.Time) 
 	e.mu.Lock()
 	e.now = now
 	for i := range parts {
-		verdicts[i] = e.logs.Verdict(&parts[i], now)
+		e.logs.Told(&parts[i], now)
+		if verdicts[i] = sample.Keep; e.config.Policy.SampleExports {
+			verdicts[i] = e.logs.Verdict(&parts[i])
+		}
 	}
 	e.mu.Unlock()
 	take := func(wanted func(part int) bool, on func(*telemetry.Export)) {

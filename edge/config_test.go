@@ -31,7 +31,7 @@ func defaults() Config {
 		MaxStaleness: 20 * time.Second, BufferBytes: 8 << 20, SendTimeout: 5 * time.Second,
 		Policy: PolicyConfig{
 			Redact: "default", Actions: "mask", Parse: true, RecordBytes: 1 << 20, AttributeBytes: 32 << 10, BodyBytes: 2 << 10,
-			Spans: 10_000, SpanBytes: 4 << 20, OnError: 2, SampleOneIn: 1, SampleBytes: 4 << 20,
+			Spans: 10_000, SpanBytes: 4 << 20, OnError: 2, SampleOneIn: 1, SampleExports: true, SampleBytes: 4 << 20,
 		},
 		Metrics: MetricsConfig{
 			Rollup: true, Width: time.Minute, Lateness: 5 * time.Second, Series: 2000, Bytes: 4 << 20,

@@ -38,6 +38,7 @@ type PolicyConfig struct {
 	SampleOneIn        int
 	SampleSlow         time.Duration
 	SamplePlatform     bool
+	SampleExports      bool
 	SampleBytes        int
 }
 

@@ -157,6 +157,31 @@ func TestExportsAreSampled(t *testing.T) {
 	}
 }
 
+// Exports may be left alone; what they say of their invocation counts.
+func TestExportsThatAreNotSampled(t *testing.T) {
+	folder := t.TempDir()
+	e := collecting(t, map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + folder + "?compression=none",
+		"SLIPSTREAM_SAMPLE": "0", "SLIPSTREAM_SAMPLE_EXPORTS": "false", "SLIPSTREAM_SELF_METRICS": "false"})
+	shutdown := e.runLanes()
+	end := time.Now().Add(time.Hour)
+	for _, id := range []string{"good", "bad"} {
+		e.invocation.Begin(id, time.Now())
+		e.platform(t, end, id, "platform.start", "function word-line-of-"+id+".")
+		name := "span-of-" + id
+		if id == "bad" {
+			name = "!" + name
+		}
+		if err := e.takeExport(words(t, telemetry.Traces, name)); err != nil {
+			t.Fatal(err)
+		}
+		e.platform(t, end, id, "platform.runtimeDone success", "platform.report success")
+	}
+	shutdown()
+	if diff := cmp.Diff([]string{"span-of-good", "line-of-bad", "span-of-bad"}, found(readAll(t, folder))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // What comes after a thaw is of the invocation that made it; what was made when that
 // was over may be of the next one, of which the extension has heard later.
 func TestExportsAfterAThaw(t *testing.T) {

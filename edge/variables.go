@@ -147,12 +147,14 @@ var variables = []variable{
 		"is off.", offOrMillis(100, 600_000, func(c *Config) *time.Duration { return &c.Policy.Repeats })},
 	{"SLIPSTREAM_SAMPLE", "1", "Keeps one in so many invocations with every record, 1 to 1000000, and each that " +
 		"failed or was " +
-		"slow; `0` those alone. Records wait until their invocation's end is known.",
+		"slow; `0` those alone. Records wait until their invocation's end is known. Metrics are always kept.",
 		numberVar(0, 1_000_000, true, func(c *Config) *int { return &c.Policy.SampleOneIn })},
 	{"SLIPSTREAM_SAMPLE_SLOW_MS", "0", "From which duration on an invocation is kept, 1 to 900000; 0 is off.",
 		offOrMillis(1, 900_000, func(c *Config) *time.Duration { return &c.Policy.SampleSlow })},
 	{"SLIPSTREAM_SAMPLE_PLATFORM", "false", "`true` drops the platform's events with their invocation.",
 		boolVar(func(c *Config) *bool { return &c.Policy.SamplePlatform })},
+	{"SLIPSTREAM_SAMPLE_EXPORTS", "true", "`false` keeps the spans and log records that the function exports itself, of " +
+		"every invocation.", boolVar(func(c *Config) *bool { return &c.Policy.SampleExports })},
 	{"SLIPSTREAM_SAMPLE_BYTES", "4194304", "How much may wait, 65536 to 268435456. What is more is kept.",
 		numberVar(64<<10, 256<<20, false, func(c *Config) *int { return &c.Policy.SampleBytes })},
 	{"SLIPSTREAM_ROLLUP", "true", "`true` makes one data point of what a metric's series was within a while, so that " +

@@ -227,12 +227,16 @@ func (l *Logs) Invoked(now time.Time) {
 	}
 }
 
-// Verdict takes note of a part of an export and gives the sampler's verdict on it.
-// Use it where there is one: LogPolicy.Sample.
-func (l *Logs) Verdict(p *invocation.Part, now time.Time) sample.Verdict {
+// Told takes note of what a part of an export says of its invocation. Use it, and the
+// three below, where there is sampling: LogPolicy.Sample.
+func (l *Logs) Told(p *invocation.Part, now time.Time) {
 	if p.Failed {
 		l.sampler.FailedAt(p.RequestID, p.At, now)
 	}
+}
+
+// Verdict is the sampler's on a part of an export.
+func (l *Logs) Verdict(p *invocation.Part) sample.Verdict {
 	return l.sampler.Verdict(p.RequestID, p.At, p.Records)
 }
 
