@@ -104,10 +104,19 @@ func (h *histogram) fit(side *buckets, low, high int32, limit int) {
 		low, high = min(low, side.low), max(high, side.low+int32(n)-1)
 	}
 	by := uint8(0)
-	for int(high>>by-low>>by) >= limit {
+	for int(high>>by-low>>by) >= bucketsAt(h.shift+by, limit) {
 		by++
 	}
 	h.coarsen(by)
+}
+
+// bucketsAt is how many buckets a side may have: twice the limit before the error
+// becomes greater than one of scale 5, 2.2 % wherever in its bucket a value is put.
+func bucketsAt(shift uint8, limit int) int {
+	if shift < maxScale-5 {
+		return limit
+	}
+	return 2 * limit
 }
 
 // coarsen makes the base greater, by times.

@@ -159,7 +159,7 @@ func finest(t *testing.T, v []float64, h *histogram, limit int) {
 					low, high = min(low, indexOf(x*sign)>>shift), max(high, indexOf(x*sign)>>shift)
 				}
 			}
-			if low <= high && int(high-low) >= limit {
+			if low <= high && int(high-low) >= bucketsAt(shift, limit) {
 				return false
 			}
 		}

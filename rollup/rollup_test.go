@@ -85,7 +85,7 @@ func metric(t testing.TB, data *metricspb.MetricsData, name string) *metricspb.M
 
 // What each kind goes out as, with all the rest of a data point.
 func TestExport(t *testing.T) {
-	r := New(Config{Source: "shop", MaxBuckets: 8})
+	r := New(Config{Source: "shop", MaxBuckets: 4})
 	at := minute.Add(20 * time.Second)
 	for i, p := range []*telemetry.Point{
 		counter("orders", 2, "b", "2", "a", "1"), counter("orders", 0.5, "a", "1", "b", "2"), counter("orders", -1),

@@ -17,7 +17,7 @@
 // stays, the others are dropped as "superseded"; delta sums of one second are
 // added up. A delta sum below zero cannot be told ("negative_delta"), nor can a
 // value that is no number ("not_a_number"), nor a point without a name
-// ("no_name"). A distribution is told by at most 700 values with their counts,
+// ("no_name"). A distribution is told by at most 1,300 values with their counts,
 // each within a bucket of what it was, whose mean is the distribution's
 // (otlpread.Point.Centroids). A line has at most 100 of them, so one of many
 // buckets is several lines of one series and minute, which Wavefront adds up.
@@ -62,8 +62,8 @@ const (
 	maxLine      = 32 << 10
 	// maxCentroids is java-lib's limit for a distribution's line (IngesterContext).
 	maxCentroids = 100
-	// maxLines is for 320 buckets of either sign, as the rollup has at most, zero, and both ends.
-	maxLines = 7
+	// maxLines is for 640 buckets of either sign, as the rollup has at most, zero, and both ends.
+	maxLines = 13
 )
 
 // Options say what lines tell of whose they are.
