@@ -82,7 +82,7 @@ var tableRows = []tableRow{
 		false, nil, ""},
 	{"all of failed invocations and 1 % of the others: bytes left, without / with all platform events",
 		[]string{"whole/volume", "with_platform/volume"}, false, nil, ""},
-	{"lines of failed ones lost / records that the counts miss", []string{"whole/failed_lines_lost",
+	{"lines and spans of failed ones lost / records that the counts miss", []string{"whole/failed_lines_lost",
 		"whole/counts_off"}, false, nil, ""},
 
 	{"25 values a second from 4 environments: overwritten the naive way / lost by StatsD to Prometheus / by EMF to " +
@@ -90,8 +90,8 @@ var tableRows = []tableRow{
 		false, nil, ""},
 	{"their median / 99th percentile in Prometheus: error", []string{"prometheus/statsd/p50_error",
 		"prometheus/statsd/p99_error"}, false, nil, ""},
-	{"points rolled up on one core, counters / distributions", []string{"counter/inserts", "distribution/inserts"}, false,
-		nil, ""},
+	{"CPU for a point that is rolled up: counter / gauge / distribution / set", []string{"counter/insert_cost",
+		"gauge/insert_cost", "distribution/insert_cost", "set/insert_cost"}, false, nil, ""},
 	{"memory of a series, counter / distribution", []string{"counter/memory", "distribution/memory"}, false, nil, ""},
 
 	{"the extension alone: prepared posts to a folder", []string{"replay/file/throughput"}, false, nil, ""},

@@ -40,7 +40,7 @@ func measure(context.Context) ([]figure.Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		figures = append(figures, figure.Of(k.name+"/inserts", "M/s", plain),
+		figures = append(figures, figure.Of(k.name+"/inserts", "M/s", plain), figure.Of(k.name+"/insert_cost", "ns", each(plain)),
 			figure.Of(k.name+"/inserts_journaled", "M/s", journaled),
 			figure.Of(k.name+"/journal", "B/point", []float64{journalSize(k)}),
 			figure.Of(k.name+"/memory", "B/series", []float64{memory(k)}))
@@ -132,6 +132,14 @@ func rate(k kind, journal bool) ([]float64, error) {
 		rates = append(rates, inserts/(after-before).Seconds()/1e6)
 	}
 	return rates, nil
+}
+
+// each is how long one insert takes, in ns, at rates in millions a second.
+func each(rates []float64) (costs []float64) {
+	for _, rate := range rates {
+		costs = append(costs, 1000/rate)
+	}
+	return costs
 }
 
 func cpu() (time.Duration, error) {

@@ -1,7 +1,7 @@
-// Command sample prints what is left of a function's logs when only failed
-// invocations and one in a hundred of the others are kept: the share of the
-// bytes, whether a line of a failed one is missing, whether the counts are exact,
-// and what it costs.
+// Command sample prints what is left of a function's logs, and of the spans that it
+// exports, when only failed invocations and one in a hundred of the others are kept:
+// the share of the bytes, whether a record of a failed one is missing, whether the
+// counts are exact, and what it costs.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ func main() {
 
 const (
 	linesEach = 40  // of an invocation
+	spansEach = 12  // in one export
 	failEvery = 100 // one invocation in so many fails
 	oneIn     = 100
 	runs      = 5
@@ -33,15 +35,16 @@ const (
 
 // workload is the records of some invocations, and how many lines of which.
 type workload struct {
-	logs   []telemetry.Log
-	failed map[string]int // lines of each failed invocation
+	logs    []telemetry.Log
+	exports map[string]*telemetry.Export // of an invocation
+	failed  map[string]int               // lines and spans of each failed invocation
 }
 
 // prepare makes the records, in the platform's order. A failed invocation shows
 // it by an error in the middle, by a timeout, or by an exception that is told
 // after the runtime's success.
 func prepare(invocations int) (*workload, error) {
-	w := &workload{failed: map[string]int{}}
+	w := &workload{failed: map[string]int{}, exports: map[string]*telemetry.Export{}}
 	at := time.Date(2026, time.October, 1, 9, 0, 0, 0, time.UTC)
 	for i := range invocations {
 		var text bytes.Buffer
@@ -82,14 +85,35 @@ func prepare(invocations int) (*workload, error) {
 			add("function", []byte(`"[ERROR] ValueError: no stock\r\nTraceback (most recent call last):\n"`))
 		}
 		add("platform.report", end)
+		x, err := spans(id)
+		if err != nil {
+			return nil, err
+		}
+		if w.exports[id] = x; w.failed[id] > 0 {
+			w.failed[id] += spansEach
+		}
 	}
 	return w, nil
+}
+
+// spans is what an SDK exports at the end of an invocation, none of them failed.
+func spans(id string) (*telemetry.Export, error) {
+	var all []string
+	for i := range spansEach {
+		all = append(all, fmt.Sprintf(`{"traceId":"%032x","spanId":"%016x","name":"SELECT orders","kind":3,`+
+			`"startTimeUnixNano":"1790848800000000000","endTimeUnixNano":"1790848800004000000","attributes":[`+
+			`{"key":"faas.invocation_id","value":{"stringValue":%q}},{"key":"db.system.name","value":{"stringValue":"postgresql"}},`+
+			`{"key":"server.address","value":{"stringValue":"orders.example.com"}}]}`, i+1, i+1, id))
+	}
+	body, err := wire.ExportFromJSON(nil, telemetry.Traces,
+		[]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[`+strings.Join(all, ",")+`]}]}]}`))
+	return &telemetry.Export{Signal: telemetry.Traces, Records: spansEach, Body: body}, err
 }
 
 // result is what one run has left.
 type result struct {
 	share      float64 // of the encoded bytes, percent
-	lost       int     // lines of failed invocations
+	lost       int     // lines and spans of failed invocations
 	difference int     // records in less those that the counts tell of
 	cpu        time.Duration
 }
@@ -108,6 +132,9 @@ func (w *workload) run(samplePlatform bool) result {
 		buffer = encoder.AppendLog(buffer[:0], &w.logs[i])
 		all += len(buffer)
 	}
+	for _, x := range w.exports {
+		all += len(x.Body)
+	}
 	config := sample.Config{OneIn: oneIn, SamplePlatform: samplePlatform}
 	s := sample.New(config, nil, sample.Emit{Log: func(l *telemetry.Log) {
 		buffer = encoder.AppendLog(buffer[:0], l)
@@ -116,10 +143,19 @@ func (w *workload) run(samplePlatform bool) result {
 		if l.Type == "function" && w.failed[l.RequestID] > 0 {
 			missing[l.RequestID]--
 		}
+	}, Export: func(x *telemetry.Export, _ bool) {
+		id := string(x.Body[bytes.Index(x.Body, []byte("3f1d7f0e")):][:36])
+		sent += len(x.Body)
+		if out += x.Records; w.failed[id] > 0 {
+			missing[id] -= x.Records
+		}
 	}})
 	p := &parse.Parser{}
 	began := processorTime()
 	for _, l := range w.logs {
+		if l.Type == "platform.runtimeDone" {
+			s.AddExport(w.exports[l.RequestID], l.RequestID, time.Time{}, l.Time)
+		}
 		p.Parse(&l)
 		s.Add(&l, l.Time)
 	}
@@ -128,15 +164,16 @@ func (w *workload) run(samplePlatform bool) result {
 	kept, dropped := 0, 0
 	for _, c := range s.Counts() {
 		if c.Dropped {
-			dropped += c.Records
+			dropped += c.Records + c.Exported
 		} else {
-			kept += c.Records
+			kept += c.Records + c.Exported
 		}
 	}
 	for _, n := range missing {
 		r.lost += max(n, -n)
 	}
-	r.difference = len(w.logs) - kept - dropped + kept - out
+	in := len(w.logs) + spansEach*len(w.exports)
+	r.difference = max(in-kept-dropped, kept+dropped-in) + max(kept-out, out-kept)
 	r.share = 100 * float64(sent) / float64(all)
 	return r
 }
