@@ -102,7 +102,8 @@ func spans(id string) (*telemetry.Export, error) {
 	for i := range spansEach {
 		all = append(all, fmt.Sprintf(`{"traceId":"%032x","spanId":"%016x","name":"SELECT orders","kind":3,`+
 			`"startTimeUnixNano":"1790848800000000000","endTimeUnixNano":"1790848800004000000","attributes":[`+
-			`{"key":"faas.invocation_id","value":{"stringValue":%q}},{"key":"db.system.name","value":{"stringValue":"postgresql"}},`+
+			`{"key":"faas.invocation_id","value":{"stringValue":%q}},`+
+			`{"key":"db.system.name","value":{"stringValue":"postgresql"}},`+
 			`{"key":"server.address","value":{"stringValue":"orders.example.com"}}]}`, i+1, i+1, id))
 	}
 	body, err := wire.ExportFromJSON(nil, telemetry.Traces,
