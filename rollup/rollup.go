@@ -28,7 +28,7 @@ type Config struct {
 	// Journal writes down what Add does, for Flush.
 	Journal bool
 
-	MaxBuckets    int           // of a side of a histogram, twice that from scale 5 on; default 320: ≤ 2.2 % over six decades
+	MaxBuckets    int           // of a side of a histogram, twice that from scale 5 on; default 320: six decades at 2.2 %
 	MaxSeries     int           // of a bin, and of the totals; default 2,000
 	MaxBins       int           // that are open; default 16
 	MaxBytes      int           // of memory, about; default 8 MiB

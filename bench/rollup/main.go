@@ -40,7 +40,8 @@ func measure(context.Context) ([]figure.Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		figures = append(figures, figure.Of(k.name+"/inserts", "M/s", plain), figure.Of(k.name+"/insert_cost", "ns", each(plain)),
+		figures = append(figures, figure.Of(k.name+"/inserts", "M/s", plain),
+			figure.Of(k.name+"/insert_cost", "ns", each(plain)),
 			figure.Of(k.name+"/inserts_journaled", "M/s", journaled),
 			figure.Of(k.name+"/journal", "B/point", []float64{journalSize(k)}),
 			figure.Of(k.name+"/memory", "B/series", []float64{memory(k)}))

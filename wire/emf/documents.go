@@ -121,7 +121,7 @@ func cut(text []byte, limit int) []byte {
 
 // distribution writes the values, as documents have room for them.
 func (w *writer) distribution(p *otlpread.Point) {
-	w.centroids = p.Centroids(w.centroids[:0], maxValues)
+	w.centroids = p.Centroids(w.centroids[:0], maxValues*maxDocuments)
 	total := 0.0
 	for _, c := range w.centroids {
 		if !finite(c.Value) {
@@ -134,8 +134,10 @@ func (w *writer) distribution(p *otlpread.Point) {
 	case total == 0:
 		return
 	case w.options.Counts:
-		w.value = appendCounts(w.value[:0], w.centroids, total)
-		w.add(p, "")
+		for part := range slices.Chunk(w.centroids, maxValues) {
+			w.value = appendCounts(w.value[:0], part)
+			w.add(p, "")
+		}
 		return
 	}
 	if most := float64(maxValues * maxDocuments); total > most {
@@ -161,19 +163,30 @@ func (w *writer) distribution(p *otlpread.Point) {
 	}
 }
 
-// scale makes the counts smaller by a factor, whole, and at least 1 in sum; what
-// is rounded off one is given to the next.
+// scale makes the counts smaller by a factor, and whole; what is rounded off one is
+// given to the next. The least and the greatest value stay.
 func (w *writer) scale(factor float64) {
-	rest := 0.5
-	for i := range w.centroids {
-		exact := w.centroids[i].Count*factor + rest
-		w.centroids[i].Count = math.Floor(exact)
-		rest = exact - w.centroids[i].Count
+	c, rest := w.centroids, 0.5
+	for i := range c {
+		exact := c[i].Count*factor + rest
+		c[i].Count = math.Floor(exact)
+		rest = exact - c[i].Count
+	}
+	there := func(c telemetry.Centroid) bool { return c.Count > 0 }
+	if i := slices.IndexFunc(c, there); i > 0 {
+		c[i].Count, c[0].Count = c[i].Count-1, 1
+	}
+	for i, last := len(c)-1, len(c)-1; i > 0; i-- {
+		if there(c[i]) {
+			c[i].Count--
+			c[last].Count++
+			break
+		}
 	}
 }
 
 // appendCounts writes a distribution as OpenTelemetry's exporter does.
-func appendCounts(dst []byte, centroids []telemetry.Centroid, total float64) []byte {
+func appendCounts(dst []byte, centroids []telemetry.Centroid) []byte {
 	list := func(name string, of func(telemetry.Centroid) float64) {
 		dst = append(append(dst, name...), '[')
 		for i, c := range centroids {
@@ -186,9 +199,10 @@ func appendCounts(dst []byte, centroids []telemetry.Centroid, total float64) []b
 	}
 	list(`{"Values":`, func(c telemetry.Centroid) float64 { return c.Value })
 	list(`,"Counts":`, func(c telemetry.Centroid) float64 { return c.Count })
-	sum := 0.0
+	sum, total := 0.0, 0.0
 	for _, c := range centroids {
 		sum += c.Value * c.Count
+		total += c.Count
 	}
 	least, most := centroids[0].Value, centroids[len(centroids)-1].Value
 	for _, member := range [...]struct {

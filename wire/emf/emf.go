@@ -11,12 +11,12 @@
 // ("cumulative_temporality"), because CloudWatch would add its totals up.
 //
 // A distribution is an array of values, the only form that the specification
-// knows: each of at most 100 different values (otlpread.Point.Centroids) as often
-// as it occurred, 100 in a document, up to 1,000 values. Above that the counts
-// are scaled down alike: percentiles and mean stay near, SampleCount and Sum in
-// CloudWatch are too small by that factor. With Options.Counts it is an object of
-// Values and Counts instead, with Min, Max, Sum and Count, which CloudWatch takes
-// from OpenTelemetry's own exporter but does not document; then nothing is lost.
+// knows: each of its values (otlpread.Point.Centroids) as often as it occurred, 100
+// in a document, up to 1,000 values. Above that the counts are scaled down alike:
+// percentiles and mean stay near, SampleCount and Sum in CloudWatch are too small by
+// that factor. With Options.Counts it is objects of at most 100 Values and Counts
+// instead, with Min, Max, Sum and Count, which CloudWatch takes from OpenTelemetry's
+// own exporter but does not document; then nothing is lost.
 package emf
 
 import (

@@ -103,9 +103,13 @@ func TestDocuments(t *testing.T) {
 }
 
 func TestDistributions(t *testing.T) {
-	rising := map[float64]uint64{}
+	rising, wide, many := map[float64]uint64{}, map[float64]uint64{}, map[float64]uint64{}
 	for i := range 100 {
 		rising[float64(i)] = uint64(i) + 1
+	}
+	for i := range 600 {
+		wide[math.Exp2(float64(i)/32)] = 1
+		many[math.Exp2(float64(i)/32)] = 2 + uint64(i%3)
 	}
 	for name, tt := range map[string]struct {
 		counts    map[float64]uint64
@@ -116,11 +120,14 @@ func TestDistributions(t *testing.T) {
 		"a hundred": {map[float64]uint64{1: 99, 2: 1}, 1, 100},
 		"more":      {map[float64]uint64{1: 99, 2: 102}, 3, 201},
 		"rounded":   {rising, 10, 1000},
+		"different": {wide, 6, 600},
+		"both":      {many, 10, 1000},
 		"too many":  {map[float64]uint64{1: 900_000, 2: 99_000, 50: 1000}, 10, 1000},
 	} {
 		body := export(t, values("wait", 1, tt.counts))
 		got, dropped := encode(shop, body)
 		sum, count := 0.0, 0.0
+		least, most := math.Inf(1), math.Inf(-1)
 		wantSum, wantCount := 0.0, 0.0
 		for v, n := range tt.counts {
 			wantSum, wantCount = wantSum+v*float64(n), wantCount+float64(n)
@@ -132,9 +139,13 @@ func TestDistributions(t *testing.T) {
 			}
 			for _, v := range document.Wait {
 				sum, count = sum+v, count+1
+				least, most = min(least, v), max(most, v)
 			}
 		}
-		if count != tt.count || math.Abs(sum/count-wantSum/wantCount) > .01 || strings.Count(got, "\n") != tt.documents ||
+		if keys := slices.Sorted(maps.Keys(tt.counts)); least != keys[0] || most != keys[len(keys)-1] {
+			t.Errorf("%s: from %v to %v", name, least, most)
+		}
+		if count != tt.count || math.Abs(sum/count-wantSum/wantCount) > .01*max(1, wantSum/wantCount/10) || strings.Count(got, "\n") != tt.documents ||
 			len(dropped) > 0 {
 			t.Errorf("%s: %v values of mean %v, not of %v, in %d documents", name, count, sum/count, wantSum/wantCount,
 				strings.Count(got, "\n"))
@@ -148,6 +159,10 @@ func TestDistributions(t *testing.T) {
 		`"wait":{"Values":[1,2],"Counts":[900,100],"Max":2,"Min":1,"Count":1000,"Sum":1100}}` +
 		"\n"; !strings.HasSuffix(got, want) {
 		t.Error(got)
+	}
+	got, _ = encode(o, export(t, values("wait", 1, wide)))
+	if n := strings.Count(got, `"Count":100,`); n != 6 || strings.Count(got, "\n") != 6 {
+		t.Errorf("%d documents of a hundred different values", n)
 	}
 }
 
