@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"slipstream/test/servers"
 )
 
 // distribution is what a metric has come to: by OpenTelemetry's rules, worked out
@@ -72,10 +74,15 @@ type metricsOf struct {
 			Metrics []struct {
 				Name string
 				Sum  struct {
-					DataPoints []struct{ AsDouble number }
+					DataPoints []struct {
+						Attributes json.RawMessage
+						AsDouble   number
+					}
+					AggregationTemporality int
 				}
 				ExponentialHistogram struct {
 					DataPoints []struct {
+						Attributes    json.RawMessage
 						Count         number
 						Sum, Min, Max float64
 						Scale         int
@@ -84,6 +91,7 @@ type metricsOf struct {
 							BucketCounts []number
 						}
 					}
+					AggregationTemporality int
 				}
 			}
 		}
@@ -94,8 +102,8 @@ type metricsOf struct {
 func measuredIn(t *testing.T, folder string) map[string]*distribution {
 	t.Helper()
 	all := map[string]*distribution{}
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+	err := filepath.WalkDir(folder, func(path string, file fs.DirEntry, err error) error {
+		if err != nil || file.IsDir() {
 			return err
 		}
 		body, err := os.ReadFile(path)
@@ -110,7 +118,7 @@ func measuredIn(t *testing.T, folder string) map[string]*distribution {
 			if err := json.Unmarshal(line, &m); err != nil {
 				return fmt.Errorf("%s: %w", line, err)
 			}
-			m.collect(all)
+			m.collect(func(name string, _ json.RawMessage) *distribution { return entry(all, name) })
 		}
 		return nil
 	})
@@ -120,20 +128,28 @@ func measuredIn(t *testing.T, folder string) map[string]*distribution {
 	return all
 }
 
-func (m *metricsOf) collect(all map[string]*distribution) {
+// entry is a distribution in all, a new one if there is none.
+func entry(all map[string]*distribution, name string) *distribution {
+	d := all[name]
+	if d == nil {
+		d = &distribution{min: math.Inf(1), max: math.Inf(-1)}
+		all[name] = d
+	}
+	return d
+}
+
+// collect adds the data points, each to what into gives for it.
+func (m *metricsOf) collect(into func(name string, attributes json.RawMessage) *distribution) {
 	for _, r := range m.ResourceMetrics {
 		for _, s := range r.ScopeMetrics {
 			for _, metric := range s.Metrics {
-				d := all[metric.Name]
-				if d == nil {
-					d = &distribution{min: math.Inf(1), max: math.Inf(-1)}
-					all[metric.Name] = d
-				}
 				for _, p := range metric.Sum.DataPoints {
+					d := into(metric.Name, p.Attributes)
 					d.points++
 					d.sum += float64(p.AsDouble)
 				}
 				for _, p := range metric.ExponentialHistogram.DataPoints {
+					d := into(metric.Name, p.Attributes)
 					d.points++
 					d.count += uint64(p.Count)
 					d.sum += p.Sum
@@ -351,5 +367,74 @@ func pointsAreMerged(t *testing.T, kind string) {
 	}
 	if log := c.log.String(); strings.Contains(log, "level=ERROR") || strings.Contains(log, "level=WARN") {
 		t.Errorf("the log tells of trouble:\n%s", tail(c.log.others(), 2000))
+	}
+}
+
+// received puts together what a collector has got: deltas add up, of running totals
+// the last of each series counts.
+func received(t *testing.T, server *servers.OTLP, cumulative bool) map[string]*distribution {
+	t.Helper()
+	all, series := map[string]*distribution{}, map[string]*distribution{}
+	for _, line := range server.Received(t) {
+		var m metricsOf
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		want := 1
+		if cumulative {
+			want = 2
+		}
+		m.collect(func(name string, attributes json.RawMessage) *distribution {
+			if cumulative {
+				delete(series, name+string(attributes))
+				return entry(series, name+string(attributes))
+			}
+			return entry(all, name)
+		})
+		for _, r := range m.ResourceMetrics {
+			for _, s := range r.ScopeMetrics {
+				for _, metric := range s.Metrics {
+					got := metric.Sum.AggregationTemporality + metric.ExponentialHistogram.AggregationTemporality
+					if got != want && got != 0 { // a gauge has none
+						t.Errorf("%s: temporality %d, want %d", metric.Name, got, want)
+					}
+				}
+			}
+		}
+	}
+	for key, d := range series {
+		name, _, _ := strings.Cut(key, "[")
+		sum := entry(all, name)
+		sum.points += d.points
+		sum.count += d.count
+		sum.sum += d.sum
+		sum.min, sum.max = min(sum.min, d.min), max(sum.max, d.max)
+		if d.buckets != nil {
+			sum.add(d.scale, d.buckets)
+		}
+	}
+	return all
+}
+
+// A real OpenTelemetry Collector takes what was merged, as deltas and as running
+// totals, and has every value.
+func TestACollectorTakesMergedPoints(t *testing.T) {
+	deltas, totals := servers.StartOTLP(t), servers.StartOTLP(t)
+	c := collect(t, map[string]string{"SLIPSTREAM_FORWARD": "",
+		"SLIPSTREAM_DESTINATIONS": "otlp+" + deltas.Endpoint + " otlp+" + totals.Endpoint + "?temporality=cumulative"})
+	ways := []string{"m.lines", "m.delta", "m.statsd", "m.tcp", "m.log", "m.emf"}
+	for id := range 6 {
+		if result := c.send(t, id, 25, "", ways...); result.FunctionError != "" {
+			t.Fatalf("%s", result.Payload)
+		}
+	}
+	c.shutdown(t)
+	for name, got := range map[string]map[string]*distribution{
+		"deltas": received(t, deltas, false), "totals": received(t, totals, true),
+	} {
+		for _, way := range ways {
+			sent, _ := c.values(t, way)
+			expect(t, name+" of "+way, got[way], sent, nil)
+		}
 	}
 }
