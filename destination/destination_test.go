@@ -213,3 +213,35 @@ func TestProxyIsNotForLinkLocalAddresses(t *testing.T) {
 		}
 	}
 }
+
+// Whether another try helps is the status's matter, what the user may do the
+// endpoint's kind; no secret is told.
+func TestRefused(t *testing.T) {
+	advice := Advice{Credential: "key", Path: "path", Size: "size", Media: "media", Request: "request", Place: "place",
+		Passing: []int{http.StatusNotAcceptable}}
+	for status, want := range map[int]string{
+		200: "place", 302: "redirects", 400: "! request", 401: "! key", 403: "! key", 404: "! path", 405: "! path",
+		406: "", 407: "HTTPS_PROXY", 408: "", 410: "! path", 413: "! size", 415: "! media", 422: "! request", 425: "",
+		429: "", 500: "", 503: "",
+	} {
+		r := Response{Status: status, Header: http.Header{"Retry-After": {"7"}}, Body: []byte("no s3cret here")}
+		e := r.Refused("post", "h", &advice, []string{"s3cret"})
+		hint, permanent := strings.CutPrefix(want, "! ")
+		if e.Permanent != permanent || !strings.Contains(e.Hint, hint) || hint == "" && e.Hint != "" ||
+			e.Status != status || e.RetryAfter != 7*time.Second {
+			t.Errorf("%d: %+v, want %q", status, e, want)
+		}
+		if want := fmt.Sprintf("status %d: no *** here", status); e.Err.Error() != want {
+			t.Errorf("%q, want %q", e.Err, want)
+		}
+	}
+	r := Response{Status: 415, Body: []byte("what was sent")}
+	if e := r.Refused("post", "h", &Advice{Request: "request", Quiet: true}, nil); e.Hint != "request" ||
+		e.Err.Error() != "status 415" {
+		t.Errorf("%+v", e)
+	}
+	r = Response{Status: 200, Header: http.Header{"Content-Type": {"text/html"}}, Body: []byte("<html>log in")}
+	if e := r.Refused("post", "h", &advice, nil); e.Err.Error() != "status 200" {
+		t.Errorf("a page: %v", e)
+	}
+}

@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"slipstream/destination"
 	"slipstream/wire/forwarded"
@@ -168,14 +167,10 @@ func (c *Client) forward(ctx context.Context, r *forwarded.Request, key string) 
 		}
 		return destination.NoAnswer("forward request", name, err)
 	}
-	page := resp.IsPage()
-	if resp.Status/100 == 2 && !page {
+	if resp.Status/100 == 2 && !resp.IsPage() {
 		return nil
 	}
-	e := &destination.Error{Op: "forward request", Target: name, Status: resp.Status,
-		Err: fmt.Errorf("status %d", resp.Status), RetryAfter: resp.RetryAfter(time.Now())}
-	e.Permanent, e.Hint = verdict(resp.Status)
-	return e
+	return resp.Refused("forward request", name, &advice, nil)
 }
 
 // request makes the request again, for the target.
@@ -233,28 +228,12 @@ func join(target *url.URL, rest string) string {
 	return path
 }
 
-// verdict says of an answer that took nothing whether trying again is useless,
-// and what the user may do.
-func verdict(status int) (permanent bool, hint string) {
-	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false, ""
-	case http.StatusProxyAuthRequired:
-		return false, "check HTTPS_PROXY: the proxy wants a credential"
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return true, "the collector wants another credential than the agent gives; check the agent's key"
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
-		return true, "the collector has nothing there; check SLIPSTREAM_FORWARD's target and the agent's URL"
-	case http.StatusRequestEntityTooLarge:
-		return true, "the collector takes no request as large; let the agent send smaller ones"
-	}
-	switch status / 100 {
-	case 2:
-		return false, "that was a web page, not a collector; check SLIPSTREAM_FORWARD's target"
-	case 3:
-		return false, "the collector redirects, which is not followed; give the address where it really is"
-	case 4:
-		return true, "the collector says that the agent's request is wrong"
-	}
-	return false, ""
+// advice is for a vendor's collector.
+var advice = destination.Advice{
+	Credential: "the collector wants another credential than the agent gives; check the agent's key",
+	Path:       "the collector has nothing there; check SLIPSTREAM_FORWARD's target and the agent's URL",
+	Size:       "the collector takes no request as large; let the agent send smaller ones",
+	Request:    "the collector says that the agent's request is wrong",
+	Place:      "that was a web page, not a collector; check SLIPSTREAM_FORWARD's target",
+	Quiet:      true,
 }

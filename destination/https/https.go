@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"slipstream/destination"
 )
@@ -136,44 +135,18 @@ func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
 	if err != nil {
 		return destination.NoAnswer("post batch", c.config.Name, err)
 	}
-	page := resp.IsPage()
-	if resp.Status/100 == 2 && !page {
+	if resp.Status/100 == 2 && !resp.IsPage() {
 		return nil
 	}
-	text := fmt.Sprintf("status %d", resp.Status)
-	if message := destination.Excerpt(string(resp.Body), c.secrets...); message != "" && !page {
-		text += ": " + message
-	}
-	e := &destination.Error{Op: "post batch", Target: c.config.Name, Status: resp.Status, Err: errors.New(text)}
-	e.RetryAfter = resp.RetryAfter(time.Now())
-	e.Permanent, e.Hint = verdict(resp.Status)
-	return e
+	return resp.Refused("post batch", c.config.Name, &advice, c.secrets)
 }
 
-// verdict says of an answer that took nothing whether trying again is useless,
-// and what the user may do.
-func verdict(status int) (permanent bool, hint string) {
-	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false, ""
-	case http.StatusProxyAuthRequired:
-		return false, "check HTTPS_PROXY: the proxy wants a credential"
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return true, "check token or header.NAME in the URL: the endpoint wants another credential"
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
-		return true, "check the URL's path: the endpoint takes no POST there"
-	case http.StatusRequestEntityTooLarge:
-		return true, "make batch_bytes smaller"
-	case http.StatusUnsupportedMediaType:
-		return true, "try another format, or compression=none"
-	}
-	switch status / 100 {
-	case 2:
-		return false, "that was a web page, not an endpoint; check the URL"
-	case 3:
-		return false, "the endpoint redirects; give the address where it really is"
-	case 4:
-		return true, "the endpoint says that the request is wrong; check format, compression and headers"
-	}
-	return false, ""
+// advice is for an endpoint of the user's own.
+var advice = destination.Advice{
+	Credential: "check token or header.NAME in the URL: the endpoint wants another credential",
+	Path:       "check the URL's path: the endpoint takes no POST there",
+	Size:       "make batch_bytes smaller",
+	Media:      "try another format, or compression=none",
+	Request:    "the endpoint says that the request is wrong; check format, compression and headers",
+	Place:      "that was a web page, not an endpoint; check the URL",
 }

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"slipstream/destination"
 )
@@ -106,26 +105,14 @@ func (c *Client) Send(ctx context.Context, b *destination.Batch) error {
 	if err != nil {
 		return destination.NoAnswer("remote write", c.target(), err)
 	}
-	page := resp.IsPage()
-	if resp.Status/100 == 2 && !page {
+	if resp.Status/100 == 2 && !resp.IsPage() {
 		return c.taken(resp, b.Records)
-	}
-	message := ""
-	if !page {
-		message = destination.Excerpt(string(resp.Body), c.secrets...)
 	}
 	if written(resp) > 0 && resp.Status == http.StatusBadRequest {
 		return &destination.Partial{Target: c.target(), Rejected: max(b.Records-written(resp), 1),
-			Message: "some samples are refused (" + message + ")"}
+			Message: "some samples are refused (" + destination.Excerpt(string(resp.Body), c.secrets...) + ")"}
 	}
-	text := fmt.Sprintf("status %d", resp.Status)
-	if message != "" {
-		text += ": " + message
-	}
-	e := &destination.Error{Op: "remote write", Target: c.target(), Status: resp.Status, Err: errors.New(text)}
-	e.RetryAfter = resp.RetryAfter(time.Now())
-	e.Permanent, e.Hint = verdict(resp.Status)
-	return e
+	return resp.Refused("remote write", c.target(), &advice, c.secrets)
 }
 
 // taken looks at what a success says of samples: a receiver of remote write 2.0
@@ -158,32 +145,14 @@ func written(resp *destination.Response) int {
 	return total
 }
 
-// verdict says of an answer that took nothing whether trying again is useless,
-// and what the user may do.
-func verdict(status int) (permanent bool, hint string) {
-	switch status {
-	case http.StatusTooManyRequests, http.StatusRequestTimeout:
-		return false, ""
-	case http.StatusProxyAuthRequired:
-		return false, "check HTTPS_PROXY: the proxy wants a credential"
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return true, "check token or header.NAME in the URL: the endpoint wants another credential"
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return true, "start Prometheus with --web.enable-remote-write-receiver, and check the URL's path"
-	case http.StatusUnsupportedMediaType:
-		return true, "the endpoint does not know remote write 2.0: Prometheus does from version 3 on"
-	case http.StatusRequestEntityTooLarge:
-		return true, "make batch_bytes smaller"
-	}
-	switch status / 100 {
-	case 2:
-		return false, "that was a web page, not an endpoint; check the URL"
-	case 3:
-		return false, "the endpoint redirects; give the address where it really is"
-	case 4:
-		return true, "the samples are out of order, too old, or told twice: see out_of_order_time_window of Prometheus"
-	}
-	return false, ""
+// advice is for a server of remote write.
+var advice = destination.Advice{
+	Credential: "check token or header.NAME in the URL: the endpoint wants another credential",
+	Path:       "start Prometheus with --web.enable-remote-write-receiver, and check the URL's path",
+	Size:       "make batch_bytes smaller",
+	Media:      "the endpoint does not know remote write 2.0: Prometheus does from version 3 on",
+	Request:    "the samples are out of order, too old, or told twice: see out_of_order_time_window of Prometheus",
+	Place:      "that was a web page, not an endpoint; check the URL",
 }
 
 // target names the endpoint in errors.

@@ -3,10 +3,7 @@ package wavefront
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -104,19 +101,10 @@ func (d *direct) post(ctx context.Context, b *destination.Batch, p part) error {
 	if err != nil {
 		return destination.NoAnswer("report "+p.format, d.config.target(), err)
 	}
-	page := resp.IsPage()
-	if resp.Status/100 == 2 && !page {
+	if resp.Status/100 == 2 && !resp.IsPage() {
 		return nil
 	}
-	text := fmt.Sprintf("status %d", resp.Status)
-	if message := destination.Excerpt(string(resp.Body), d.secrets...); message != "" && !page {
-		text += ": " + message
-	}
-	e := &destination.Error{Op: "report " + p.format, Target: d.config.target(), Status: resp.Status,
-		Err: errors.New(text)}
-	e.RetryAfter = resp.RetryAfter(time.Now())
-	e.Permanent, e.Hint = verdict(resp.Status)
-	return e
+	return resp.Refused("report "+p.format, d.config.target(), &advice, d.secrets)
 }
 
 // compress gives lines as gzip. The body is compressed here and not by the lane,

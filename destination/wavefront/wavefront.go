@@ -128,30 +128,14 @@ func New(c Config) destination.Destination {
 // target names the endpoint in errors.
 func (c *Config) target() string { return "wavefront+" + c.URL.Scheme + "://" + c.URL.Host }
 
-// verdict says of an answer that took nothing whether trying again is useless,
-// and what the user may do.
-func verdict(status int) (permanent bool, hint string) {
-	switch status {
-	case http.StatusNotAcceptable, http.StatusTooManyRequests, http.StatusRequestTimeout:
-		return false, "" // 406 is Wavefront's word for too many points
-	case http.StatusProxyAuthRequired:
-		return false, "check HTTPS_PROXY: the proxy wants a credential"
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return true, "check token in the URL: it needs the permission Direct Data Ingestion"
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return true, "check the URL: a tenant's address has no path"
-	case http.StatusRequestEntityTooLarge:
-		return true, "make batch_bytes smaller"
-	}
-	switch status / 100 {
-	case 2:
-		return false, "that was a web page, not Wavefront; check the URL"
-	case 3:
-		return false, "the endpoint redirects; give the address where it really is"
-	case 4:
-		return true, "Wavefront says that the request is wrong"
-	}
-	return false, ""
+// advice is for direct ingestion.
+var advice = destination.Advice{
+	Credential: "check token in the URL: it needs the permission Direct Data Ingestion",
+	Path:       "check the URL: a tenant's address has no path",
+	Size:       "make batch_bytes smaller",
+	Request:    "Wavefront says that the request is wrong",
+	Place:      "that was a web page, not Wavefront; check the URL",
+	Passing:    []int{http.StatusNotAcceptable}, // its word for too many points
 }
 
 var _ destination.Destination = (*direct)(nil)
