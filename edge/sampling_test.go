@@ -177,7 +177,7 @@ func TestExportsThatAreNotSampled(t *testing.T) {
 		e.platform(t, end, id, "platform.runtimeDone success", "platform.report success")
 	}
 	shutdown()
-	if diff := cmp.Diff([]string{"span-of-good", "line-of-bad", "span-of-bad"}, found(readAll(t, folder))); diff != "" {
+	if diff := cmp.Diff([]string{"span-of-good", "span-of-bad", "line-of-bad"}, found(readAll(t, folder))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

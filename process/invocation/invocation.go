@@ -23,11 +23,11 @@ const (
 	keptBuffer  = 1 << 20
 )
 
-// Part is what an export has of one invocation.
+// Part is what an export has of one invocation, known in one way.
 type Part struct {
 	RequestID string // "" for none, or nobody knows which
-	// At is when the latest of its records was made that do not say themselves whose
-	// they are, zero for none. Those may be of the next invocation: see History.At.
+	// At is when the latest of the records was made, if only their time tells whose they
+	// are: they may be of the next invocation, see History.At. Else it is zero.
 	At      time.Time
 	Failed  bool // it has a span that failed, or a log record of an error
 	Records int
@@ -42,10 +42,16 @@ type Divider struct {
 	cut     int // records that Cut has seen
 	records []record
 	parts   []Part
-	index   map[string]int // of parts
+	index   map[owner]int // of parts
 	buf     []byte
 	traces  [maxTraces]trace
 	next    int // of traces, the one that makes room
+}
+
+// owner is whose a record is, and whether its time tells that.
+type owner struct {
+	id    string
+	timed bool
 }
 
 // record is what is known of one.
@@ -65,16 +71,16 @@ type trace struct {
 
 // New makes a Divider.
 func New() *Divider {
-	d := &Divider{index: map[string]int{}}
+	d := &Divider{index: map[owner]int{}}
 	d.onLook, d.onCut = d.look, d.pick
 	return d
 }
 
-// Read gives the parts of x, in the order of their first records, until the next
-// call. A record is of the invocation that its attribute faas.invocation_id names
-// (faas.execution in older SDKs), else of the one that a record of its trace names,
-// in this export or in one before, else of the one at its time; now is the time of
-// those that have none. x is a request that wire.CheckExport found right.
+// Read gives the parts of x, until the next call. A record is of the invocation that
+// its attribute faas.invocation_id names (faas.execution in older SDKs), else of the
+// one that a record of its trace names, in this export or in one before, else of the
+// one at its time; now is the time of those that have none. x is a request that
+// wire.CheckExport found right.
 func (d *Divider) Read(x *telemetry.Export, h *History, now time.Time) []Part {
 	if cap(d.records) > keptRecords {
 		d.records = nil
@@ -102,7 +108,7 @@ func (d *Divider) Read(x *telemetry.Export, h *History, now time.Time) []Part {
 // that was what told.
 func (d *Divider) find(r *record, h *History, now time.Time) (part int, at time.Time) {
 	if t := d.known(r.trace); t != nil && !t.several {
-		return d.part(t.requestID), at
+		return d.part(owner{id: t.requestID}), at
 	}
 	if at = now; r.time != 0 {
 		at = time.Unix(0, int64(r.time))
@@ -111,7 +117,7 @@ func (d *Divider) find(r *record, h *History, now time.Time) (part int, at time.
 	if id == "" {
 		at = time.Time{}
 	}
-	return d.part(id), at
+	return d.part(owner{id, id != ""}), at
 }
 
 // Cut gives what x, the export that was read last, has of the parts that are
@@ -145,9 +151,9 @@ func (d *Divider) look() bool {
 		id = d.edit.Attribute("faas.execution")
 	}
 	if len(id) > 0 && len(id) <= maxID {
-		at, found := d.index[string(id)]
+		at, found := d.index[owner{id: string(id)}]
 		if !found {
-			at = d.part(string(id))
+			at = d.part(owner{id: string(id)})
 		}
 		r.part = at
 		d.learn(r.trace, d.parts[at].RequestID)
@@ -158,15 +164,15 @@ func (d *Divider) look() bool {
 
 // part finds or adds a part. When there are too many, the last one is for everybody
 // else.
-func (d *Divider) part(id string) int {
-	if at, found := d.index[id]; found {
+func (d *Divider) part(of owner) int {
+	if at, found := d.index[of]; found {
 		return at
 	}
-	if len(d.parts) >= maxParts-1 && id != "" {
-		return d.part("")
+	if len(d.parts) >= maxParts-1 && of != (owner{}) {
+		return d.part(owner{})
 	}
-	d.parts = append(d.parts, Part{RequestID: id})
-	d.index[id] = len(d.parts) - 1
+	d.parts = append(d.parts, Part{RequestID: of.id})
+	d.index[of] = len(d.parts) - 1
 	return len(d.parts) - 1
 }
 

@@ -129,7 +129,7 @@ func TestDivide(t *testing.T) {
 		{"a trace of two invocations does not", "a/1 b@one/1 c@two/1", "one: b; two: c; now: a"},
 		{"an error is its own invocation's", "!a/1 b@one/1 !c d@two", "!one: a b; two: d; !now: c"},
 		{"else the time tells", "a+1000 b+1500 c+2000 d@one+2500 | e+1799 f+2001 g+9000",
-			"one+1799: a b d e; now+9000: c f g"},
+			"one: d; one+1799: a b e; now+9000: c f g"},
 		{"it is that of the last one", "a+1800 !b+1999 c+2000", "!one+1999: a b; now+2000: c"},
 		{"before the first it is nobody's", "a+799 b+999 c+1000", ": a b; one+1000: c"},
 		{"a trace tells more than the time", "a/1+1000 b@now/1+2000", "now: a b"},

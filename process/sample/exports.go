@@ -30,7 +30,7 @@ func (s *Sampler) Verdict(requestID string, at time.Time, records int) Verdict {
 		if next == "" {
 			return Hold
 		}
-		if is, why = s.decision(next); is == kept && why == sampled {
+		if is, why = s.decision(next); is == kept && why == sampled && !i.past(at) {
 			is = dropped // see keepExport
 		}
 	}
@@ -58,8 +58,9 @@ func (s *Sampler) decision(requestID string) (state, reason) {
 }
 
 // AddExport takes an export whose records are of one invocation, "" for none. If at is
-// not zero, it was made then, and by the next invocation if this one was over: so it
-// is kept if that has failed. It says nothing of the outcome: call FailedAt first.
+// not zero, it was made then, and by the next invocation if this one was over: close
+// to that it is kept if either has failed. It says nothing of the outcome: call
+// FailedAt first.
 func (s *Sampler) AddExport(x *telemetry.Export, requestID string, at, now time.Time) {
 	s.addExport(x, requestID, frame.Note{At: at}, now)
 }
@@ -73,7 +74,7 @@ func (s *Sampler) addExport(x *telemetry.Export, requestID string, n frame.Note,
 	is := s.place(i, 128+len(x.Body))
 	if is == dropped && i.over(n.At) {
 		if next := s.next(i); next != "" {
-			s.addExport(x, next, frame.Note{Doubtful: true}, now)
+			s.addExport(x, next, frame.Note{Doubtful: !i.past(n.At)}, now)
 			return
 		}
 		if s.held+128+len(x.Body) > s.config.MaxBytes {
@@ -111,27 +112,53 @@ func (s *Sampler) passExport(x *telemetry.Export, why reason) {
 	s.emit.Export(x, why == sampled)
 }
 
-// FailedAt keeps an invocation of which an export says that it failed, and the next
-// one if it may be that: see AddExport.
+// FailedAt keeps an invocation of which an export says that it failed. If at is not
+// zero, it was made then: whose failure it is, is known when it is known whether this
+// one was over.
 func (s *Sampler) FailedAt(requestID string, at, now time.Time) {
 	if requestID == "" {
 		return
 	}
 	i := s.of(requestID, now)
-	s.fail(i)
-	if i.error = later(i.error, at); i.over(at) {
-		s.FailedAt(s.next(i), time.Time{}, now)
+	if at.IsZero() {
+		s.fail(i)
+		return
+	}
+	if i.firstError.IsZero() || at.Before(i.firstError) {
+		i.firstError = at
+	}
+	i.lastError = later(i.lastError, at)
+	s.blame(i, now)
+}
+
+// blame finds out whose failures those were, as soon as that may be.
+func (s *Sampler) blame(i *invocation, now time.Time) {
+	if i.until.IsZero() || i.lastError.IsZero() {
+		return
+	}
+	if !i.past(i.firstError) {
+		s.fail(i)
+		i.firstError = i.lastError
+	}
+	if next := s.next(i); next != "" || !i.past(i.lastError) {
+		if i.past(i.lastError) {
+			s.FailedAt(next, time.Time{}, now)
+		}
+		i.firstError, i.lastError = time.Time{}, time.Time{}
 	}
 }
 
-// close is how close to an invocation's end something is that may be the next one's:
-// the platform's times have milliseconds, and another clock.
-const close = 20 * time.Millisecond
+// close is how close to an invocation's end nobody can tell whether something is the
+// next one's: the platform's times have milliseconds.
+const close = 2 * time.Millisecond
 
-// over tells whether the runtime was done by then, as far as is known.
+// over tells whether the runtime was done by then, or nearly, as far as is known.
 func (i *invocation) over(at time.Time) bool {
 	return !at.IsZero() && !i.until.IsZero() && at.After(i.until.Add(-close))
 }
+
+// past tells whether the runtime was done by then, for sure.
+func (i *invocation) past(at time.Time) bool { return at.After(i.until.Add(close)) }
 
 // next is the invocation after one, "" if nobody knows.
 func (s *Sampler) next(i *invocation) string {
@@ -197,7 +224,7 @@ func (s *Sampler) rescue(i *invocation, next string, why reason) (n amount) {
 				s.passExport(&x, why)
 				continue
 			}
-			s.addExport(&x, next, frame.Note{Doubtful: true}, i.seen)
+			s.addExport(&x, next, frame.Note{Doubtful: !i.past(note.At)}, i.seen)
 		}
 	})
 	return n

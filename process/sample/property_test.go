@@ -66,6 +66,7 @@ func (w *world) begin(id string) {
 	early()
 	if before != "" && w.IntN(6) == 0 {
 		w.bad[id] = true
+		w.now = w.now.Add(close + time.Millisecond) // closer than that it is the one before
 		w.s.FailedAt(before, w.now, w.now)
 	}
 	w.after[before], w.begun = id, id

@@ -100,9 +100,10 @@ type invocation struct {
 	held   amount
 	until  time.Time // when the platform says that the runtime was done; zero: unknown
 	latest time.Time // of what is held that may be the next one's
-	error  time.Time // of the exports that told of a failure
-	state  state
-	reason reason
+	// of the exports that told of a failure, which may be the next one\'s
+	firstError, lastError time.Time
+	state                 state
+	reason                reason
 }
 
 // pastInvocations is how many decisions outlive the room for their invocations,
@@ -228,8 +229,8 @@ func (s *Sampler) Invoked(now time.Time) {
 			i.done = now
 		}
 	}
-	if n := len(s.order); n > 0 && s.order[n-1].over(s.order[n-1].error) { // now it is known whose it may be
-		s.FailedAt(s.next(s.order[n-1]), time.Time{}, now)
+	for _, i := range slices.Clone(s.order) { // others may make room
+		s.blame(i, now) // the next one is known now
 	}
 	s.bury(waiting)
 }
@@ -331,6 +332,7 @@ func (s *Sampler) ended(i *invocation, l *telemetry.Log, now time.Time) {
 	s.slow(i, l.Time, o.duration)
 	if i.until.IsZero() {
 		i.until = l.Time
+		s.blame(i, now)
 	}
 	if l.Type != "platform.runtimeDone" {
 		if l.Type == "platform.report" { // nothing more will come
@@ -342,9 +344,6 @@ func (s *Sampler) ended(i *invocation, l *telemetry.Log, now time.Time) {
 	i.done = now
 	if s.config.Concurrent {
 		return
-	}
-	if i.over(i.error) { // the error may have been the next one's
-		s.FailedAt(s.next(i), time.Time{}, now)
 	}
 	for _, earlier := range s.order {
 		if earlier == i {

@@ -60,7 +60,7 @@ func newTale(c Config, store Store) *tale {
 	return t
 }
 
-// play does one word: "a start", "a done", "a done timeout", "a report", "a text",
+// play does one word: "a start", "a done", "a done timeout", "a done 1s ago", "a report", "a text",
 // "a !text" for an error, "a ~text" for an export, "a ~text@" for one that was made now, "- text" for a record of no
 // invocation, and calls.
 func (t *tale) play(word string) {
@@ -100,6 +100,10 @@ func (t *tale) play(word string) {
 	case what == "start":
 		l.Type, l.Body = "platform.start", []byte(`{"requestId":"`+id+`"}`)
 	case what == "done":
+		if ago, told := strings.CutSuffix(status, " ago"); told {
+			before, _ := time.ParseDuration(ago)
+			l.Time, status = t.now.Add(-before), "success"
+		}
 		l.Type, l.Body = "platform.runtimeDone", fmt.Appendf(nil, `{"x":[1],"status":%q}`, status)
 	case what == "report":
 		l.Type = "platform.report"
@@ -164,9 +168,11 @@ func TestTales(t *testing.T) {
 		{"nobody comes", late, "a 1; a done; wait 1s; a ~2@; a report; finish", "a ~2"},
 		{"no room to wait", Config{SamplePlatform: true, MaxBytes: 340, Next: func(string) string { return "" }},
 			"a done; wait 1s; a ~" + long + "@; a report; b 2; b 3", "a ~" + long},
-		{"a failure may be the next one's", late, "a done; wait 1s; a span@; b invoke; b 1; a 2",
-			"a platform.runtimeDone; b 1; a 2"},
-		{"or is, as the end tells", next, "b 1; a 2; a span@; a done", "a 2; b 1; a platform.runtimeDone"},
+		{"a failure may be the next one's", late, "a done; wait 1s; a span@; b invoke; b 1; a 2", "b 1"},
+		{"a failure is its own, as its end tells", next, "a 2; b 1; a span@; a done", "a 2; a platform.runtimeDone"},
+		{"or the next one's", next, "a 2; b 1; a span@; a done 1s ago", "b 1"},
+		{"or both have failed", next, "a 2; b 1; a span@; wait 2s; a span@; a done 1s ago",
+			"a 2; b 1; a platform.runtimeDone"},
 		{"exports of no invocation stay", quiet, "- ~init; a ~1; a done; a report", "~init"},
 		{"records of no invocation stay", quiet, "- init; a 1; - more", "init; more"},
 		{"one in one", Config{OneIn: 1}, "a 1; a done; a report", "a platform.runtimeDone; a 1; a platform.report"},

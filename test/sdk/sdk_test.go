@@ -154,3 +154,42 @@ func TestGo(t *testing.T) {
 	const rounds = 4
 	f.deliver(t, f.events(rounds)).expect(t, rounds*len(f.protocols), content{3, 3, 4})
 }
+
+// What an SDK exports is sampled with its invocation: of each one with a span that
+// failed everything is there, of the others no span.
+func TestSampledWithItsInvocation(t *testing.T) {
+	f := function{command: []string{program(t, "./test/sdk/instrumented")},
+		env: map[string]string{"SLIPSTREAM_SAMPLE": "0"}}
+	const invocations = 12
+	var events []string
+	failed := func(id int) bool { return id%5 == 2 }
+	for id := range invocations {
+		events = append(events, fmt.Sprintf(`{"id":%d,"protocol":%q,"sampled":true,"failed":%t}`, id,
+			[]string{"http", "grpc"}[id%2], failed(id)))
+	}
+	o := f.deliver(t, events)
+	got := map[string]map[string]int{}
+	for r, resources := range o.collector {
+		if got[r.signal] == nil {
+			got[r.signal] = map[string]int{}
+		}
+		for _, attributes := range resources {
+			got[r.signal][attributes["invocation"]]++
+		}
+	}
+	for id := range invocations {
+		key := text(t, object{"intValue": fmt.Sprint(id)})
+		spans, logs := got["resourceSpans"][key], got["resourceLogs"][key]
+		switch {
+		case failed(id) && (spans != 3 || logs != 3):
+			t.Errorf("invocation %d failed: %d of 3 spans, %d of 3 log records", id, spans, logs)
+		case !failed(id) && (spans != 0 || logs > 1): // the record outside of its trace may be the next one's
+			t.Errorf("nothing was wrong with invocation %d: %d spans, %d log records", id, spans, logs)
+		case got["resourceMetrics"][key] != 4:
+			t.Errorf("invocation %d: %d metrics", id, got["resourceMetrics"][key])
+		}
+	}
+	if o.direct.count("resourceSpans") != 3*invocations {
+		t.Errorf("the function has sent %d spans", o.direct.count("resourceSpans"))
+	}
+}

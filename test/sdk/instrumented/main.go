@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/log"
@@ -30,6 +31,9 @@ import (
 type event struct {
 	ID       int    `json:"id"`
 	Protocol string `json:"protocol"` // "http" or "grpc"
+	// Sampled is a usual function: it names its invocation, as instrumentation does, and
+	// nothing is wrong with it unless Failed.
+	Sampled, Failed bool
 	// Run is a program that is run instead; HOST in its arguments is where the
 	// extension listens.
 	Run []string `json:"run"`
@@ -38,6 +42,9 @@ type event struct {
 // moment is when things have happened: n milliseconds into the invocation's own
 // second, with odd nanoseconds, so that a lost digit shows.
 func (e event) moment(n int) time.Time {
+	if e.Sampled {
+		return time.Now()
+	}
 	return time.Unix(1_700_000_000+int64(e.ID), int64(n)*1_000_000+987_654)
 }
 
@@ -125,13 +132,18 @@ func (e event) emitTrace(ctx context.Context, tracer trace.Tracer) context.Conte
 	_, query := tracer.Start(parentCtx, "query", trace.WithTimestamp(e.moment(2)),
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(trace.Link{SpanContext: elsewhere,
 			Attributes: []attribute.KeyValue{attribute.String("why", "retry")}}))
+	if c, ok := lambdacontext.FromContext(ctx); ok && e.Sampled {
+		parent.SetAttributes(attribute.String("faas.invocation_id", c.AwsRequestID))
+	}
 	query.AddEvent("row", trace.WithTimestamp(e.moment(3)), trace.WithAttributes(attribute.Int("number", 1<<53+1)))
 	query.AddEvent("row", trace.WithTimestamp(e.moment(4)))
 	query.SetStatus(codes.Ok, "")
 	query.End(trace.WithTimestamp(e.moment(5)))
 	_, pay := tracer.Start(parentCtx, "pay", trace.WithTimestamp(e.moment(6)))
-	pay.RecordError(errors.New("no money"), trace.WithTimestamp(e.moment(7)))
-	pay.SetStatus(codes.Error, "no money")
+	if !e.Sampled || e.Failed {
+		pay.RecordError(errors.New("no money"), trace.WithTimestamp(e.moment(7)))
+		pay.SetStatus(codes.Error, "no money")
+	}
 	pay.End(trace.WithTimestamp(e.moment(8)))
 	parent.End(trace.WithTimestamp(e.moment(9)))
 	return parentCtx
@@ -143,6 +155,9 @@ func (e event) emitLogs(inside context.Context, logger log.Logger) {
 		var r log.Record
 		r.SetTimestamp(e.moment(10 + n))
 		r.SetObservedTimestamp(e.moment(20 + n))
+		if e.Sampled && !e.Failed {
+			severity = log.SeverityInfo
+		}
 		r.SetSeverity(severity)
 		r.SetSeverityText(severity.String())
 		r.SetBody(attribute.StringValue(fmt.Sprintf("log %d of invocation %d", n, e.ID)))
