@@ -30,7 +30,7 @@ func (s *Sampler) Verdict(requestID string, at time.Time, records int) Verdict {
 		if next == "" {
 			return Hold
 		}
-		if is, why = s.decision(next); is == kept && why == sampled && !i.past(at) {
+		if is, why = s.decision(next); is == kept && why == sampled && !i.after(at) {
 			is = dropped // see keepExport
 		}
 	}
@@ -74,7 +74,7 @@ func (s *Sampler) addExport(x *telemetry.Export, requestID string, n frame.Note,
 	is := s.place(i, 128+len(x.Body))
 	if is == dropped && i.over(n.At) {
 		if next := s.next(i); next != "" {
-			s.addExport(x, next, frame.Note{Doubtful: !i.past(n.At)}, now)
+			s.addExport(x, next, frame.Note{Doubtful: !i.after(n.At)}, now)
 			return
 		}
 		if s.held+128+len(x.Body) > s.config.MaxBytes {
@@ -136,12 +136,12 @@ func (s *Sampler) blame(i *invocation, now time.Time) {
 	if i.until.IsZero() || i.lastError.IsZero() {
 		return
 	}
-	if !i.past(i.firstError) {
+	if !i.after(i.firstError) {
 		s.fail(i)
 		i.firstError = i.lastError
 	}
-	if next := s.next(i); next != "" || !i.past(i.lastError) {
-		if i.past(i.lastError) {
+	if next := s.next(i); next != "" || !i.after(i.lastError) {
+		if i.after(i.lastError) {
 			s.FailedAt(next, time.Time{}, now)
 		}
 		i.firstError, i.lastError = time.Time{}, time.Time{}
@@ -157,8 +157,8 @@ func (i *invocation) over(at time.Time) bool {
 	return !at.IsZero() && !i.until.IsZero() && at.After(i.until.Add(-close))
 }
 
-// past tells whether the runtime was done by then, for sure.
-func (i *invocation) past(at time.Time) bool { return at.After(i.until.Add(close)) }
+// after tells whether the runtime was done by then, for sure.
+func (i *invocation) after(at time.Time) bool { return at.After(i.until.Add(close)) }
 
 // next is the invocation after one, "" if nobody knows.
 func (s *Sampler) next(i *invocation) string {
@@ -224,7 +224,7 @@ func (s *Sampler) rescue(i *invocation, next string, why reason) (n amount) {
 				s.passExport(&x, why)
 				continue
 			}
-			s.addExport(&x, next, frame.Note{Doubtful: !i.past(note.At)}, i.seen)
+			s.addExport(&x, next, frame.Note{Doubtful: !i.after(note.At)}, i.seen)
 		}
 	})
 	return n

@@ -100,7 +100,7 @@ type invocation struct {
 	held   amount
 	until  time.Time // when the platform says that the runtime was done; zero: unknown
 	latest time.Time // of what is held that may be the next one's
-	// of the exports that told of a failure, which may be the next one\'s
+	// of the exports that told of a failure, which may be the next one's
 	firstError, lastError time.Time
 	state                 state
 	reason                reason
