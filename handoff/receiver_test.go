@@ -40,16 +40,14 @@ func TestMain(m *testing.M) {
 // places are where a receiver listens.
 type places struct {
 	folder, http, directory, ipc, stream, ledger string
-	slow                                         string // a file that makes the receiver slow while it is there
+	slow                                         string        // a file: while it is there, the receiver takes nothing
+	bound                                        time.Duration // of every way of a client; 0 for its own
 }
-
-// slowness is more than any bound.
-const slowness = 80 * time.Millisecond
 
 func placesIn(folder string) places {
 	at := func(name string) string { return filepath.Join(folder, name) }
 	address, _ := os.ReadFile(at("address"))
-	return places{folder, string(address), at("files"), at("ipc.sock"), at("stream.sock"), at("ledger"), at("slow")}
+	return places{folder, string(address), at("files"), at("ipc.sock"), at("stream.sock"), at("ledger"), at("slow"), 0}
 }
 
 // receive takes payloads until it is killed, and writes a line for each to the
@@ -62,8 +60,8 @@ func receive(folder string) error {
 		return err
 	}
 	o := intake.Options{IDs: new(intake.IDs), Take: func(e *telemetry.Export) error {
-		if _, err := os.Stat(at.slow); err == nil {
-			time.Sleep(slowness)
+		for _, err := os.Stat(at.slow); err == nil; _, err = os.Stat(at.slow) {
+			time.Sleep(time.Millisecond)
 		}
 		name, _, _ := strings.Cut(string(e.Body), " ")
 		_, err := fmt.Fprintf(ledger, "%s\n", name)
