@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -119,7 +120,8 @@ type receiver struct {
 	out *bufio.Reader
 }
 
-// newPlaces makes a folder for one receiver after another, with a port for all.
+// newPlaces makes a folder for one receiver after another, with a port for all: below
+// those that the system hands out, or somebody else has it between two receivers.
 func newPlaces(t *testing.T) places {
 	t.Helper()
 	// A Unix socket's path is short: not every test's own folder is.
@@ -128,7 +130,13 @@ func newPlaces(t *testing.T) places {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", lowPort())
+	for range 100 {
+		if err == nil {
+			break
+		}
+		l, err = net.Listen("tcp", lowPort())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +146,8 @@ func newPlaces(t *testing.T) places {
 	}
 	return placesIn(folder)
 }
+
+func lowPort() string { return fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)) }
 
 func startReceiver(t *testing.T, at places) *receiver {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -296,15 +297,18 @@ func (c *lateConn) Read(b []byte) (int, error) {
 }
 
 func TestNobodyListensAtFirst(t *testing.T) {
-	h, r := newHub(t, Config{}), newReceiver(t, nil)
-	body := r.request(`"types":["function"]`)
-	address := r.server.Listener.Addr().String()
-	r.server.Close()
-	subscribe(t, h, apiTelemetry, "e", body)
+	h, r := newHub(t, Config{}), &receiver{}
+	port, listen := quietPort(t)
+	subscribe(t, h, apiTelemetry, "e", subscriptionTo(fmt.Sprintf(
+		`{"protocol":"HTTP","URI":"http://sandbox.localdomain:%d/in"}`, port), `"types":["function"]`))
 	write(t, h.Output("function"), "x\n")
 	eventually(t, "a retry", func() bool { return h.counted().Retries > 1 })
-	again := listenAgain(t, address)
-	eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 && len(again.got()) == 1 })
+	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
+	_ = r.server.Listener.Close()
+	r.server.Listener = listen()
+	r.server.Start()
+	t.Cleanup(r.server.Close)
+	eventually(t, "delivery", func() bool { return h.counted().Delivered == 1 && len(r.got()) == 1 })
 }
 
 func TestIdleConnectionClosedByTheReceiverDoublesNothing(t *testing.T) {
