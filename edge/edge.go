@@ -51,6 +51,7 @@ type edge struct {
 	release chan struct{} // next may be called
 	arrived chan struct{} // something of interest to the end came in
 	alive   chan struct{} // closed when the environment is no snapshot
+	busy    func() bool   // a request of the platform is under way
 
 	registration lambda.Registration
 	exports      exports
@@ -118,6 +119,7 @@ func Run(ctx context.Context, c Config, configErrors []error) error {
 			slog.Error("no telemetry will be collected", "error", err)
 			e.deaf = true
 		} else {
+			e.busy = listener.Busy
 			defer closeQuietly(listener)
 		}
 	}
@@ -508,7 +510,9 @@ func (e *edge) finish(end end) {
 }
 
 // receive returns when the last record is there, or when the platform has been
-// silent for too long, or at the latest moment that leaves time to send.
+// silent for too long, or at the latest moment that leaves time to send. With a
+// small share of a CPU a request may take longer than the silence that is waited
+// for: as long as one is under way, the platform is not silent.
 func (e *edge) receive() {
 	for {
 		e.mu.Lock()
@@ -522,8 +526,22 @@ func (e *edge) receive() {
 		case <-e.arrived:
 			timer.Stop()
 		case <-timer.C:
+			if e.stillComing(until) {
+				continue
+			}
 			slog.Debug("the platform's last word on the last invocation did not come in time")
 			return
 		}
 	}
+}
+
+// stillComing tells whether a request is under way for which there is time beyond until.
+func (e *edge) stillComing(until time.Time) bool {
+	if !e.busy() {
+		return false
+	}
+	e.mu.Lock() // while one is being decoded this waits for it
+	defer e.mu.Unlock()
+	e.ending.Received(e.clock.now())
+	return e.ending.ReceiveUntil().After(until)
 }

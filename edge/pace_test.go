@@ -111,3 +111,35 @@ func TestEndAsksForRuntimeDone(t *testing.T) {
 		}
 	}
 }
+
+// At SHUTDOWN what the platform owes is waited for while a request is under way,
+// however long it takes, within the time that is left; else 300 ms of silence are enough.
+func TestReceivingGoesOnWhileARequestComes(t *testing.T) {
+	for name, tc := range map[string]struct{ busyFor, reportAt, want time.Duration }{
+		"silence":                    {0, time.Hour, 300 * time.Millisecond},
+		"the report alone":           {0, 200 * time.Millisecond, 200 * time.Millisecond},
+		"a slow request":             {time.Second, time.Second, time.Second},
+		"a request that brings none": {500 * time.Millisecond, time.Hour, 600 * time.Millisecond},
+		"one that never ends":        {time.Hour, time.Hour, shutdownTime * 2 / 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				e := &edge{arrived: make(chan struct{}, 1), ending: flush.NewEnding(300*time.Millisecond, exitReserve),
+					busy: func() bool { return time.Since(began) < tc.busyFor }}
+				e.ending.Invoked("r")
+				e.ending.Shutdown(began, began.Add(shutdownTime))
+				report := time.AfterFunc(tc.reportAt, func() {
+					e.mu.Lock()
+					defer e.mu.Unlock()
+					e.ending.Arrived("platform.report", "r")
+					signal(e.arrived)
+				})
+				defer report.Stop()
+				if e.receive(); time.Since(began).Round(time.Millisecond) != tc.want.Round(time.Millisecond) {
+					t.Errorf("received for %v, want %v", time.Since(began), tc.want)
+				}
+			})
+		})
+	}
+}

@@ -90,10 +90,11 @@ func TestExitAfterResponse(t *testing.T) {
 // TestTimeout: one timeout over all, SHUTDOWN with that reason, a reset that
 // keeps /tmp, fresh processes, and Init again within the next invocation.
 func TestTimeout(t *testing.T) {
-	s := play(t, extension("ext", subscribed), change(func(_ *Config, f *Function) { f.Timeout = 2 * time.Second }))
+	// Within it the second invocation starts everything anew.
+	s := play(t, extension("ext", subscribed), change(func(_ *Config, f *Function) { f.Timeout = 4 * time.Second }))
 	result := s.invoke(`{"Write":"/tmp/kept=yes","Gate":"GATE/never"}`)
 	want := `{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: ` + result.RequestID +
-		` Error: Task timed out after 2.00 seconds"}`
+		` Error: Task timed out after 4.00 seconds"}`
 	if string(result.Payload) != want || result.FunctionError != "Unhandled" {
 		t.Errorf("got %s", result.Payload)
 	}
@@ -234,8 +235,12 @@ func TestAwaitedForever(t *testing.T) {
 	for plan, runtimes := range map[string]int{`{"NoRegister":true}`: 0, `{"Name":"wrong","Events":["INVOKE"]}`: 0,
 		`{"Events":[],"NoNext":true}`: 2} {
 		t.Run(plan, func(t *testing.T) {
+			limit := 300 * time.Millisecond
+			if runtimes > 0 { // the extension has to register within it
+				limit = 2 * time.Second
+			}
 			s := play(t, extension("bad", plan), change(func(c *Config, f *Function) {
-				c.initLimit, f.Timeout = 300*time.Millisecond, 500*time.Millisecond
+				c.initLimit, f.Timeout = limit, limit
 			}))
 			result := s.invoke(`{}`)
 			if !strings.Contains(string(result.Payload), "Sandbox.Timedout") {

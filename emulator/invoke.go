@@ -11,8 +11,9 @@ import (
 )
 
 // maxSync bounds the wait for output that the runtime has written and the
-// emulator not yet read.
-const maxSync = 500 * time.Millisecond
+// emulator not yet read: a pipe full at most, so only a LogWriter that hangs takes
+// so long, and a busy machine must not put lines behind platform.runtimeDone.
+const maxSync = 10 * time.Second
 
 // invocation is one run of a function in one environment.
 type invocation struct {

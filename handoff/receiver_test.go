@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -40,16 +41,14 @@ func TestMain(m *testing.M) {
 // places are where a receiver listens.
 type places struct {
 	folder, http, directory, ipc, stream, ledger string
-	slow                                         string // a file that makes the receiver slow while it is there
+	slow                                         string        // a file: while it is there, the receiver takes nothing
+	bound                                        time.Duration // of every way of a client; 0 for its own
 }
-
-// slowness is more than any bound.
-const slowness = 80 * time.Millisecond
 
 func placesIn(folder string) places {
 	at := func(name string) string { return filepath.Join(folder, name) }
 	address, _ := os.ReadFile(at("address"))
-	return places{folder, string(address), at("files"), at("ipc.sock"), at("stream.sock"), at("ledger"), at("slow")}
+	return places{folder, string(address), at("files"), at("ipc.sock"), at("stream.sock"), at("ledger"), at("slow"), 0}
 }
 
 // receive takes payloads until it is killed, and writes a line for each to the
@@ -62,8 +61,8 @@ func receive(folder string) error {
 		return err
 	}
 	o := intake.Options{IDs: new(intake.IDs), Take: func(e *telemetry.Export) error {
-		if _, err := os.Stat(at.slow); err == nil {
-			time.Sleep(slowness)
+		for _, err := os.Stat(at.slow); err == nil; _, err = os.Stat(at.slow) {
+			time.Sleep(time.Millisecond)
 		}
 		name, _, _ := strings.Cut(string(e.Body), " ")
 		_, err := fmt.Fprintf(ledger, "%s\n", name)
@@ -121,7 +120,8 @@ type receiver struct {
 	out *bufio.Reader
 }
 
-// newPlaces makes a folder for one receiver after another, with a port for all.
+// newPlaces makes a folder for one receiver after another, with a port for all: below
+// those that the system hands out, or somebody else has it between two receivers.
 func newPlaces(t *testing.T) places {
 	t.Helper()
 	// A Unix socket's path is short: not every test's own folder is.
@@ -130,7 +130,13 @@ func newPlaces(t *testing.T) places {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", lowPort())
+	for range 100 {
+		if err == nil {
+			break
+		}
+		l, err = net.Listen("tcp", lowPort())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +146,8 @@ func newPlaces(t *testing.T) places {
 	}
 	return placesIn(folder)
 }
+
+func lowPort() string { return fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)) }
 
 func startReceiver(t *testing.T, at places) *receiver {
 	t.Helper()

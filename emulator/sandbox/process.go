@@ -110,15 +110,13 @@ func (s *Sandbox) start(c Command) (*Process, error) {
 		if c.Dir == "" && unix.Access(attr.Dir, unix.F_OK) != nil {
 			attr.Dir = "/"
 		}
-		process, err = os.StartProcess(inside, args, attr)
+		process, err = execute(inside, args, attr, unix.Rlimit{Cur: s.config.Files, Max: s.config.Files})
 	})
 	closeAll(out[:])
 	if err != nil {
 		closeStreams(streams)
 		return nil, err
 	}
-	// Nothing to lose: the process may have ended already.
-	_ = unix.Prlimit(process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: s.config.Files, Max: s.config.Files}, nil)
 	p := &Process{sandbox: s, process: process, streams: streams, done: make(chan struct{})}
 	s.processes = append(s.processes, p)
 	for _, st := range streams {
@@ -126,6 +124,32 @@ func (s *Sandbox) start(c Command) (*Process, error) {
 	}
 	go p.wait()
 	return p, nil
+}
+
+// execute starts a process whose limit of descriptors is there before it can look
+// at it, or have children: as it is traced it stops before its first instruction.
+// Where tracing is not allowed, the limit comes a moment late. It runs on the thread,
+// which traces and is a process's only tracer.
+func execute(path string, args []string, attr *os.ProcAttr, files unix.Rlimit) (*os.Process, error) {
+	attr.Sys.Ptrace = true
+	process, err := os.StartProcess(path, args, attr)
+	traced := err == nil
+	if !traced {
+		attr.Sys.Ptrace = false
+		if process, err = os.StartProcess(path, args, attr); err != nil {
+			return nil, err
+		}
+	}
+	if traced { // or dead already: that is left for wait to see
+		for unix.Waitid(unix.P_PID, process.Pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+	}
+	// Nothing to lose in what follows: the process may have ended.
+	_ = unix.Prlimit(process.Pid, unix.RLIMIT_NOFILE, &files, nil)
+	if traced {
+		_ = unix.PtraceDetach(process.Pid)
+	}
+	return process, nil
 }
 
 // attributes says how a process is forked. It runs on the thread, which is the

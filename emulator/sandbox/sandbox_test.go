@@ -183,6 +183,23 @@ func TestExitTellsHow(t *testing.T) {
 	}
 }
 
+// However soon a process looks, it has the limit, and a child that it begins with
+// has it too.
+func TestFilesAreLimitedFromTheFirstInstruction(t *testing.T) {
+	s := makeSandbox(t, Config{Files: 777}, thisMachine())
+	for range 50 {
+		var out text
+		p, err := s.Start(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "(ulimit -Hn); ulimit -Hn"}, Stdout: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitDone(t, p)
+		if out.String() != "777\n777\n" {
+			t.Fatalf("limits of %q, want 777", out.String())
+		}
+	}
+}
+
 func TestMaxRSSIsTheProcesssOwn(t *testing.T) {
 	s := makeSandbox(t, Config{}, thisMachine())
 	ballast, err := unix.Mmap(-1, 0, 400<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)

@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -290,18 +292,31 @@ func (r *tcpReceiver) request(members ...string) string {
 	return subscriptionTo(fmt.Sprintf(`{"protocol":"TCP","port":%d}`, port), members...)
 }
 
-// listenAgain starts a receiver on an address that was used before.
-func listenAgain(t *testing.T, address string) *receiver {
+// quietPort is a port of the loopback that nobody can take, but nobody listens on
+// until listen is called.
+func quietPort(t *testing.T) (port int, listen func() net.Listener) {
 	t.Helper()
-	r := &receiver{}
-	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
-	_ = r.server.Listener.Close()
-	l, err := net.Listen("tcp", address)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server.Listener = l
-	r.server.Start()
-	t.Cleanup(r.server.Close)
-	return r
+	socket := os.NewFile(uintptr(fd), "reserved port")
+	t.Cleanup(func() { _ = socket.Close() })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	address, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address.(*syscall.SockaddrInet4).Port, func() net.Listener {
+		if err := syscall.Listen(fd, 16); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.FileListener(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
 }

@@ -4,8 +4,9 @@
 const readline = require('readline');
 const { Client } = require('../node');
 
-const [address, directory, , path] = process.argv.slice(2);
-const client = new Client({ http: address, directory, path, rest: 0 });
+const [address, directory, , path, , bound] = process.argv.slice(2);
+const bounds = Number(bound) ? { httpBound: Number(bound), sendBound: Number(bound) } : {};
+const client = new Client({ http: address, directory, path, rest: 0, ...bounds });
 
 async function main() {
   for await (const line of readline.createInterface({ input: process.stdin })) {

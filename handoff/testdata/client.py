@@ -7,9 +7,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 import slipstream_handoff  # noqa: E402
 
-http, directory, ipc, _, acknowledge = sys.argv[1:6]
+http, directory, ipc, _, acknowledge, bound = sys.argv[1:7]
+bounds = {"http_bound": int(bound) / 1000, "send_bound": int(bound) / 1000} if int(bound) else {}
 client = slipstream_handoff.Client(http=http, directory=directory, path=ipc, rest=0,
-                                   acknowledge=acknowledge == "true")
+                                   acknowledge=acknowledge == "true", **bounds)
 
 
 def in_place(signal, body):

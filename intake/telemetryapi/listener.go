@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // Config says where to listen and who takes what arrives.
@@ -47,6 +48,7 @@ type Listener struct {
 	body   []byte // the one request being read, guarded by turn
 	resent resent
 	served sync.WaitGroup
+	busy   atomic.Int32 // requests under way
 }
 
 // Listen opens the port and starts to serve.
@@ -96,6 +98,10 @@ func (l *Listener) URI() string {
 	return fmt.Sprintf("http://sandbox.localdomain:%d%s", l.port, l.path)
 }
 
+// Busy tells whether a request of the platform is under way: it has begun to come,
+// and has no answer yet.
+func (l *Listener) Busy() bool { return l.busy.Load() > 0 }
+
 // Close stops listening and cuts what is under way.
 func (l *Listener) Close() error {
 	err := l.server.Close()
@@ -109,6 +115,8 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
+	l.busy.Add(1)
+	defer l.busy.Add(-1)
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()

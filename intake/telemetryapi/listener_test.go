@@ -176,6 +176,35 @@ func TestBrokenBodyIsNotTaken(t *testing.T) {
 	r.expect(t, "[1,2]")
 }
 
+// A request is under way from its head to its answer.
+func TestBusy(t *testing.T) {
+	r := listen(t, 0)
+	c := r.dial(t)
+	if r.Busy() {
+		t.Error("busy before the first request")
+	}
+	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: s\r\nContent-Length: 3\r\n\r\n[", r.path(t)); err != nil {
+		t.Fatal(err)
+	}
+	wait := func(busy bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); r.Busy() != busy; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("busy: %t", !busy)
+			}
+		}
+	}
+	wait(true)
+	if _, err := fmt.Fprint(c, "1]"); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.ReadResponse(c.in, nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	wait(false)
+	r.expect(t, "[1]")
+}
+
 func TestTakenPortIsOnlyAWarning(t *testing.T) {
 	first := listen(t, 0)
 	second := listen(t, first.port)

@@ -5,11 +5,14 @@ package script
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,10 +38,41 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("BIN", bin)
-			return nil
+			address, err := freeAddress()
+			e.Setenv("ADDRESS", address)
+			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"gunzip": gunzip},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"gunzip": gunzip, "reach": reach},
 	})
+}
+
+// freeAddress is one of the loopback that nobody listens on, below those that the
+// system hands out by itself: else somebody may have it before a script does.
+func freeAddress() (address string, err error) {
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", err
+}
+
+// reach ADDRESS waits until somebody listens there.
+func reach(ts *testscript.TestScript, negative bool, args []string) {
+	if negative || len(args) != 1 {
+		ts.Fatalf("usage: reach ADDRESS")
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", args[0])
+		if err == nil {
+			ts.Check(conn.Close())
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("nobody listens: %v", err)
+		}
+	}
 }
 
 // copyFile copies a program; a link would be found elsewhere by os.Executable.
