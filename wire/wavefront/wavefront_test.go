@@ -223,7 +223,7 @@ func TestWithinLimits(t *testing.T) {
 		attributes = append(attributes, key, strings.Repeat("ü\"", 400))
 	}
 	point := number(0, 1, attributes...)
-	counts := make([]uint64, 1000)
+	counts := make([]uint64, maxLines*maxCentroids+100)
 	for i := range counts {
 		counts[i] = uint64(i) + 1
 	}
@@ -232,7 +232,7 @@ func TestWithinLimits(t *testing.T) {
 		gauge(long, point), sum(long, 1, point),
 		&metricspb.Metric{Name: long, Data: &metricspb.Metric_ExponentialHistogram{
 			ExponentialHistogram: &metricspb.ExponentialHistogram{AggregationTemporality: 1,
-				DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: at * 1e9, Count: 500500, Scale: 6,
+				DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: at * 1e9, Count: 980700, Scale: 6,
 					Attributes: point.Attributes,
 					Positive:   &metricspb.ExponentialHistogramDataPoint_Buckets{BucketCounts: counts}}}}}}))
 	_, complaints := taken(t, lines)
