@@ -1,7 +1,7 @@
 package rollup
 
-// exported is what TestExport must give. Its minute is 1700000040.
-const exported = `
+// wantExport is what TestExport must give. Its minute is 1700000040.
+const wantExport = `
 resource_metrics { scope_metrics { scope { name: "slipstream/rollup" }
   metrics { name: "heat" gauge { data_points { SHOP time_unix_nano: 1700000060000000005 as_double: 5 } } }
   metrics { name: "took" unit: "ms" exponential_histogram { aggregation_temporality: DELTA data_points { SHOP MINUTE

@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
 	"google.golang.org/protobuf/encoding/prototext"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"slipstream/telemetry"
+	"slipstream/test/exported"
 	"slipstream/wire"
 	"slipstream/wire/metrics"
 )
@@ -43,26 +43,13 @@ func timer(name string, v float64, pairs ...string) *telemetry.Point {
 	return point(telemetry.Distribution, name, v, pairs...)
 }
 
-// oracle reads an export with OpenTelemetry's own messages.
-func oracle(t testing.TB, x telemetry.Export) *metricspb.MetricsData {
-	t.Helper()
-	if n, err := wire.CheckExport(telemetry.Metrics, x.Body); err != nil || n != x.Records {
-		t.Fatalf("an export of %d records has %d: %v", x.Records, n, err)
-	}
-	var data metricspb.MetricsData
-	if err := proto.Unmarshal(x.Body, &data); err != nil {
-		t.Fatal(err)
-	}
-	return &data
-}
-
 // only gives the export of the one bin there is.
 func only(t testing.TB, bins []*Bin) *metricspb.MetricsData {
 	t.Helper()
 	if len(bins) != 1 {
 		t.Fatalf("%d bins", len(bins))
 	}
-	return oracle(t, bins[0].AppendExport(nil))
+	return exported.Read(t, bins[0].AppendExport(nil))
 }
 
 func metric(t testing.TB, data *metricspb.MetricsData, name string) *metricspb.Metric {
@@ -101,7 +88,7 @@ func TestExport(t *testing.T) {
 	var want metricspb.MetricsData
 	long := strings.NewReplacer("SHOP", `attributes { key: "source" value { string_value: "shop" } }`,
 		"MINUTE", "start_time_unix_nano: 1700000040000000000 time_unix_nano: 1700000100000000000",
-		": DELTA", ": AGGREGATION_TEMPORALITY_DELTA").Replace(exported)
+		": DELTA", ": AGGREGATION_TEMPORALITY_DELTA").Replace(wantExport)
 	if err := prototext.Unmarshal([]byte(long), &want); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +138,7 @@ func TestIdentity(t *testing.T) {
 	for _, s := range b.sums {
 		total += s.value()
 	}
-	if oracle(t, b.AppendExport(nil)); total != 20 {
+	if exported.Read(t, b.AppendExport(nil)); total != 20 {
 		t.Errorf("the sums are %g", total)
 	}
 }
@@ -176,7 +163,7 @@ func TestLatePointsAddUp(t *testing.T) {
 			t.Fatalf("%v: %d bins closed, want %d", now, len(closed), parts)
 		}
 		for _, b := range closed {
-			p := metric(t, oracle(t, b.AppendExport(nil)), "c").GetSum().DataPoints[0]
+			p := metric(t, exported.Read(t, b.AppendExport(nil)), "c").GetSum().DataPoints[0]
 			sum += p.GetAsDouble()
 			merged.merge(&b.histograms[0], 320)
 			start, end := time.Unix(0, int64(p.StartTimeUnixNano)), time.Unix(0, int64(p.TimeUnixNano))
@@ -320,7 +307,7 @@ func TestCumulative(t *testing.T) {
 			values++
 		}
 		r.Add(point(telemetry.Gauge, "g", 1), now)
-		data := oracle(t, r.Close(now.Add(65*time.Second), false)[0].AppendCumulative(nil, begin, now))
+		data := exported.Read(t, r.Close(now.Add(65*time.Second), false)[0].AppendCumulative(nil, begin, now))
 		sum := metric(t, data, "c").GetSum()
 		for _, p := range sum.DataPoints {
 			key := p.Attributes[0].String()
@@ -395,7 +382,7 @@ func TestExportIsRolledUpAgain(t *testing.T) {
 		return true
 	})
 	got := again.Close(minute.Add(time.Hour), false)[0].AppendExport(nil)
-	if diff := cmp.Diff(oracle(t, telemetry.Export{Body: want, Records: got.Records}), oracle(t, got),
+	if diff := cmp.Diff(exported.Read(t, telemetry.Export{Body: want, Records: got.Records}), exported.Read(t, got),
 		protocmp.Transform()); diff != "" || rest.Records != 0 {
 		t.Errorf("%d records are left (-want +got):\n%s", rest.Records, diff)
 	}

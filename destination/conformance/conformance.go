@@ -1,6 +1,7 @@
 // Package conformance judges every destination by the same stories: what it
 // delivers, what it says of a backend that misbehaves, and that it ends. Call
-// Run from the test of each destination.
+// Run from the test of each destination. Recorder is the backend of those that
+// just post.
 package conformance
 
 import (

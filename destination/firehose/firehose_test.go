@@ -25,23 +25,11 @@ import (
 	"slipstream/test/servers"
 )
 
-// environment makes a getenv of NAME=value pairs, the first one winning.
-func environment(pairs ...string) func(string) string {
-	return func(name string) string {
-		for _, pair := range pairs {
-			if value, ok := strings.CutPrefix(pair, name+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
-}
-
 var keys = []string{"AWS_ACCESS_KEY_ID=AKIDTEST", "AWS_SECRET_ACCESS_KEY=the-secret", "AWS_SESSION_TOKEN=the-token"}
 
 func dial(t *testing.T, rawURL string, env ...string) *Client {
 	t.Helper()
-	c, err := Parse(rawURL, environment(env...))
+	c, err := Parse(rawURL, conformance.Environment(env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +55,7 @@ func TestConformance(t *testing.T) {
 			Delivered: func(t *testing.T) [][]byte { return joined(server.Delivered(t, stream)) },
 			Repeats:   true,
 			Permanent: []int{413},
-			Secrets:   []string{environment(env...)("AWS_SECRET_ACCESS_KEY")},
+			Secrets:   []string{conformance.Environment(env...)("AWS_SECRET_ACCESS_KEY")},
 		}
 	})
 }
@@ -343,12 +331,13 @@ func TestParse(t *testing.T) {
 		"firehose://s/?region=x":                {Stream: "s", Region: "x"},
 		"firehose://s?endpoint=http://h:1/base": {Stream: "s", Region: "eu-west-2", Endpoint: "http://h:1/base"},
 	} {
-		got, err := Parse(raw, environment("AWS_REGION=eu-west-2"))
+		got, err := Parse(raw, conformance.Environment("AWS_REGION=eu-west-2"))
 		if got.Getenv = nil; err != nil || !cmp.Equal(want, got) {
 			t.Errorf("%s: %+v, %v", raw, got, err)
 		}
 	}
-	c, err := Parse("firehose://s", environment("AWS_ENDPOINT_URL=http://b", "AWS_ENDPOINT_URL_FIREHOSE=http://a"))
+	c, err := Parse("firehose://s", conformance.Environment("AWS_ENDPOINT_URL=http://b",
+		"AWS_ENDPOINT_URL_FIREHOSE=http://a"))
 	if err != nil || c.Endpoint != "http://a" || c.Region != "us-east-1" {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -364,7 +353,7 @@ func TestParse(t *testing.T) {
 		"firehose://s?prefix=secret":            "unknown option prefix",
 		"firehose://s?endpoint=h:1":             "endpoint is no URL",
 	} {
-		_, err := Parse(raw, environment())
+		_, err := Parse(raw, conformance.Environment())
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q in it", raw, err, want)
 		}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,48 +29,22 @@ func dial(t *testing.T, rawURL string) *Client {
 	return client
 }
 
-// endpoint takes every body, and knows a resend by its Idempotency-Key.
-type endpoint struct {
-	mu     sync.Mutex
-	bodies map[string][]byte
-	heads  []http.Header
-	paths  []string
-}
-
-func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil || r.Method != http.MethodPost {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.bodies == nil {
-		e.bodies = map[string][]byte{}
-	}
-	e.bodies[r.Header.Get("Idempotency-Key")] = body
-	e.heads, e.paths = append(e.heads, r.Header), append(e.paths, r.RequestURI)
-	w.WriteHeader(http.StatusAccepted)
+// endpoint takes every body.
+func endpoint() *conformance.Recorder {
+	return &conformance.Recorder{Answer: func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted) }}
 }
 
 func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t *testing.T) conformance.Case {
-		e := &endpoint{}
+		e := endpoint()
 		server := httptest.NewServer(e)
 		t.Cleanup(server.Close)
 		return conformance.Case{
 			New: func(t *testing.T, front string) destination.Destination {
 				return dial(t, front+"/in/path-secret?token=bearer-secret&header.x-tenant=tenant-secret&query=key%3Dquery-secret")
 			},
-			Backend: server.URL,
-			Delivered: func(*testing.T) (bodies [][]byte) {
-				e.mu.Lock()
-				defer e.mu.Unlock()
-				for _, body := range e.bodies {
-					bodies = append(bodies, body)
-				}
-				return bodies
-			},
+			Backend:   server.URL,
+			Delivered: e.Batches,
 			Permanent: []int{400, 401, 403, 404, 413},
 			Secrets:   []string{"bearer-secret", "tenant-secret", "query-secret", "path-secret"},
 		}
@@ -79,7 +52,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOneRequest(t *testing.T) {
-	e := &endpoint{}
+	e := endpoint()
 	server := httptest.NewServer(e)
 	defer server.Close()
 	c := dial(t, server.URL+"/a%2Fb/c?header.X-One=1&token=%20t0ken%0A&query=b%3D2%26a%3D%2541")
@@ -92,18 +65,19 @@ func TestOneRequest(t *testing.T) {
 	if err := c.Send(context.Background(), b); err != nil {
 		t.Fatal(err)
 	}
+	request := e.Requests()[0]
 	for name, want := range map[string]string{
 		"X-One": "1", "Authorization": "Bearer t0ken", "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip",
 		"Idempotency-Key": "env-9", "User-Agent": "slipstream",
 	} {
-		if got := e.heads[0].Get(name); got != want {
+		if got := request.Header.Get(name); got != want {
 			t.Errorf("%s is %q, not %q", name, got, want)
 		}
 	}
-	if diff := cmp.Diff([]string{"/a%2Fb/c?b=2&a=%41"}, e.paths); diff != "" {
-		t.Error(diff)
+	if request.URI != "/a%2Fb/c?b=2&a=%41" {
+		t.Error(request.URI)
 	}
-	if !bytes.Equal(e.bodies["env-9"], body.Bytes()) {
+	if !bytes.Equal(request.Body, body.Bytes()) {
 		t.Error("other bytes arrived")
 	}
 }

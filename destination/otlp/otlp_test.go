@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,20 +22,9 @@ import (
 	"slipstream/wire"
 )
 
-func environment(pairs ...string) func(string) string {
-	return func(name string) string {
-		for _, pair := range pairs {
-			if value, ok := strings.CutPrefix(pair, name+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
-}
-
 func dial(t *testing.T, rawURL string, env ...string) *Client {
 	t.Helper()
-	c, err := Parse(rawURL, "logs", environment(env...))
+	c, err := Parse(rawURL, "logs", conformance.Environment(env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,29 +34,17 @@ func dial(t *testing.T, rawURL string, env ...string) *Client {
 }
 
 // recorder takes every body as a collector does that looks at nothing else.
-type recorder struct {
-	mu     sync.Mutex
-	bodies [][]byte
-	heads  []http.Header
-}
-
-func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(req.Body)
-	if err != nil || req.URL.Path != "/v1/logs" || req.Method != http.MethodPost {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.bodies, r.heads = append(r.bodies, body), append(r.heads, req.Header)
-	w.Header().Set("Content-Type", "application/x-protobuf")
+func recorder() *conformance.Recorder {
+	return &conformance.Recorder{Path: "/v1/logs", Answer: func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/x-protobuf")
+	}}
 }
 
 // The suite's bodies are any bytes, so the backend here only records; what a
 // real one makes of real batches is TestARealReceiverTakesEveryRecord.
 func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t *testing.T) conformance.Case {
-		r := &recorder{}
+		r := recorder()
 		server := httptest.NewServer(r)
 		t.Cleanup(server.Close)
 		return conformance.Case{
@@ -76,12 +52,8 @@ func TestConformance(t *testing.T) {
 				return dial(t, "otlp+"+front+"?header.x-tenant=tenant-secret",
 					"OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20bearer-secret")
 			},
-			Backend: server.URL,
-			Delivered: func(*testing.T) [][]byte {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				return r.bodies
-			},
+			Backend:   server.URL,
+			Delivered: r.Bodies,
 			Repeats:   true,
 			Permanent: []int{400, 413, 500},
 			Secrets:   []string{"bearer-secret", "tenant-secret"},
@@ -147,7 +119,7 @@ func TestARealReceiverTakesEveryRecord(t *testing.T) {
 }
 
 func TestOneRequest(t *testing.T) {
-	r := &recorder{}
+	r := recorder()
 	server := httptest.NewServer(r)
 	defer server.Close()
 	address := strings.Replace(server.URL, "http://", "otlp+http://me:mine@", 1) + "/?header.x-one=query"
@@ -162,7 +134,7 @@ func TestOneRequest(t *testing.T) {
 		"Content-Type": "application/x-protobuf", "Content-Encoding": "zstd", "Idempotency-Key": "env-9",
 		"User-Agent": "slipstream",
 	} {
-		if got := r.heads[0].Get(name); got != want {
+		if got := r.Requests()[0].Header.Get(name); got != want {
 			t.Errorf("%s is %q, not %q", name, got, want)
 		}
 	}
@@ -175,7 +147,7 @@ func TestParse(t *testing.T) {
 		"otlp+https://h/otlp/a%20": "https://h/otlp/a%20",
 		"otlp+https://u:p@h":       "https://h/v1/logs",
 	} {
-		c, err := Parse(url, "logs", environment())
+		c, err := Parse(url, "logs", conformance.Environment())
 		if err != nil || c.URL.String() != want {
 			t.Errorf("%s: %v, %v", url, c.URL, err)
 		}
@@ -186,7 +158,7 @@ func TestParse(t *testing.T) {
 		"otlp+https://h/tenant/v1/logs": "https://h/tenant/v1/traces",
 		"otlp+https://h/otlp/":          "https://h/otlp/v1/traces",
 	} {
-		c, err := Parse(url, "traces", environment("OTEL_EXPORTER_OTLP_TRACES_HEADERS=a=b"))
+		c, err := Parse(url, "traces", conformance.Environment("OTEL_EXPORTER_OTLP_TRACES_HEADERS=a=b"))
 		if err != nil || c.URL.String() != want || len(c.Header) != 1 {
 			t.Errorf("%s: %v, %v, %v", url, c.URL, c.Header, err)
 		}
@@ -205,7 +177,7 @@ func TestParse(t *testing.T) {
 		{"otlp+http://h", "a=secret%zz", "entry 1"},
 		{"otlp+http://h", "=secret", "entry 1: that is no header's name"},
 	} {
-		_, err := Parse(tt.url, "logs", environment("OTEL_EXPORTER_OTLP_HEADERS="+tt.headers))
+		_, err := Parse(tt.url, "logs", conformance.Environment("OTEL_EXPORTER_OTLP_HEADERS="+tt.headers))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q in it", tt.url, err, tt.want)
 		}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,41 +27,25 @@ func dial(t *testing.T, rawURL string) *Client {
 }
 
 // recorder takes every body. What a real Prometheus makes of real batches is
-// the test of wire/prometheus.
-type recorder struct {
-	mu     sync.Mutex
-	bodies [][]byte
-	heads  []http.Header
-}
-
-func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(req.Body)
-	if err != nil || req.URL.Path != "/api/v1/write" || req.Method != http.MethodPost {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.bodies, r.heads = append(r.bodies, body), append(r.heads, req.Header)
-	w.Header().Set(samplesHeader, "3")
-	w.WriteHeader(http.StatusNoContent)
+// the test beside this one.
+func recorder() *conformance.Recorder {
+	return &conformance.Recorder{Path: "/api/v1/write", Answer: func(w http.ResponseWriter) {
+		w.Header().Set(samplesHeader, "3")
+		w.WriteHeader(http.StatusNoContent)
+	}}
 }
 
 func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t *testing.T) conformance.Case {
-		r := &recorder{}
+		r := recorder()
 		server := httptest.NewServer(r)
 		t.Cleanup(server.Close)
 		return conformance.Case{
 			New: func(t *testing.T, front string) destination.Destination {
 				return dial(t, "prometheus+"+front+"?token=bearer-secret&header.x-scope-orgid=tenant-secret")
 			},
-			Backend: server.URL,
-			Delivered: func(*testing.T) [][]byte {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				return r.bodies
-			},
+			Backend:   server.URL,
+			Delivered: r.Bodies,
 			Repeats:   true,
 			Permanent: []int{400, 401, 403, 404, 413},
 			Secrets:   []string{"bearer-secret", "tenant-secret"},
@@ -71,7 +54,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOneRequest(t *testing.T) {
-	r := &recorder{}
+	r := recorder()
 	server := httptest.NewServer(r)
 	defer server.Close()
 	b := &destination.Batch{ID: "env-9", Body: []byte("x"), Encoding: "snappy",
@@ -83,7 +66,7 @@ func TestOneRequest(t *testing.T) {
 		"X-Prometheus-Remote-Write-Version": "2.0.0", "Content-Encoding": "snappy", "Content-Type": b.ContentType,
 		"Authorization": "Bearer t0ken",
 	} {
-		if got := r.heads[0].Get(name); got != want {
+		if got := r.Requests()[0].Header.Get(name); got != want {
 			t.Errorf("%s is %q, not %q", name, got, want)
 		}
 	}

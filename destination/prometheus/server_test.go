@@ -10,87 +10,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/s2"
-	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
-	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
-	"google.golang.org/protobuf/proto"
 
 	"slipstream/destination"
+	"slipstream/test/exported"
 	"slipstream/test/servers/metrics"
 	format "slipstream/wire/prometheus"
 )
-
-func text(pairs ...string) (list []*commonpb.KeyValue) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, &commonpb.KeyValue{Key: pairs[i],
-			Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: pairs[i+1]}}})
-	}
-	return list
-}
-
-func export(t testing.TB, metrics ...*metricspb.Metric) []byte {
-	t.Helper()
-	body, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
-		Resource: &resourcepb.Resource{Attributes: text("service.name", "shop", "faas.instance", "env-1", "faas.version", "7",
-			"process.pid", "1")},
-		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
-
-func number(at time.Time, v float64, attributes ...string) *metricspb.NumberDataPoint {
-	return &metricspb.NumberDataPoint{TimeUnixNano: uint64(at.UnixNano()), Attributes: text(attributes...),
-		StartTimeUnixNano: uint64(at.UnixNano()) - 60e9, Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
-}
-
-func gauge(name, unit string, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Unit: unit, Data: &metricspb.Metric_Gauge{
-		Gauge: &metricspb.Gauge{DataPoints: points}}}
-}
-
-func sum(name, unit string, temporality int32, monotonic bool, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Unit: unit, Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{DataPoints: points,
-		AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: monotonic}}}
-}
-
-// exponential is a histogram of values, as an SDK at that scale counts them.
-func exponential(at time.Time, scale int32, values ...float64) *metricspb.ExponentialHistogramDataPoint {
-	total := 0.0
-	p := &metricspb.ExponentialHistogramDataPoint{TimeUnixNano: uint64(at.UnixNano()), Scale: scale,
-		StartTimeUnixNano: uint64(at.UnixNano()) - 60e9, Count: uint64(len(values)), Sum: &total,
-		Positive: &metricspb.ExponentialHistogramDataPoint_Buckets{},
-		Negative: &metricspb.ExponentialHistogramDataPoint_Buckets{}}
-	for _, v := range values {
-		total += v
-		side := p.Positive
-		if v < 0 {
-			side = p.Negative
-		}
-		if v == 0 {
-			p.ZeroCount++
-			continue
-		}
-		index := int32(math.Ceil(math.Log2(math.Abs(v))*math.Ldexp(1, int(scale)))) - 1
-		if len(side.BucketCounts) == 0 {
-			side.Offset = index
-		}
-		for ; index < side.Offset; side.Offset-- {
-			side.BucketCounts = append([]uint64{0}, side.BucketCounts...)
-		}
-		for int(index-side.Offset) >= len(side.BucketCounts) {
-			side.BucketCounts = append(side.BucketCounts, 0)
-		}
-		side.BucketCounts[index-side.Offset]++
-	}
-	return p
-}
-
-func histogram(name string, points ...*metricspb.ExponentialHistogramDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Unit: "s", Data: &metricspb.Metric_ExponentialHistogram{
-		ExponentialHistogram: &metricspb.ExponentialHistogram{AggregationTemporality: 2, DataPoints: points}}}
-}
 
 // encode gives the request and what was dropped.
 func encode(o format.Options, records []byte) ([]byte, map[string]int) {
@@ -140,19 +66,20 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 		values = append(values, float64(i+1)/1000)
 	}
 	half := 0.7
-	dropped := write(t, s, format.Options{Tags: []string{"faas.version"}}, export(t,
-		gauge("faas.mem_usage", "By", number(at, 64, "faas.trigger", "http", "7up", "x"), number(at.Add(time.Minute), 65,
-			"faas.trigger", "http", "7up", "x")),
-		sum("faas.invocations", "{invocation}", 2, true, number(at.Add(time.Minute), 8), number(at, 3), number(at, 3)),
-		sum("in.flight", "1", 2, false, number(at, -2)),
-		sum("delta", "", 1, true, number(at, 1)), gauge("", "", number(at, 1)),
-		gauge("no.time", "", &metricspb.NumberDataPoint{}),
-		histogram("faas.invoke_duration", exponential(at, 3, values...),
-			exponential(at.Add(time.Minute), 3, append(values, -4, 0)...)),
-		histogram("finest", exponential(at, 12, values[500:]...)), histogram("coarse", exponential(at, -6, values...)),
-		&metricspb.Metric{Name: "old", Unit: "s", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
-			AggregationTemporality: 2, DataPoints: []*metricspb.HistogramDataPoint{{TimeUnixNano: uint64(at.UnixNano()),
-				Count: 3, Sum: &half, BucketCounts: []uint64{1, 1, 1}, ExplicitBounds: []float64{.1, .25}}}}}},
+	dropped := write(t, s, format.Options{Tags: []string{"faas.version"}}, exported.Metrics(t,
+		exported.Gauge("faas.mem_usage", "By", exported.Counted(at, 64, "faas.trigger", "http", "7up", "x"),
+			exported.Counted(at.Add(time.Minute), 65, "faas.trigger", "http", "7up", "x")),
+		exported.Sum("faas.invocations", "{invocation}", 2, true, exported.Counted(at.Add(time.Minute), 8),
+			exported.Counted(at, 3), exported.Counted(at, 3)),
+		exported.Sum("in.flight", "1", 2, false, exported.Counted(at, -2)),
+		exported.Sum("delta", "", 1, true, exported.Counted(at, 1)), exported.Gauge("", "", exported.Counted(at, 1)),
+		exported.Gauge("no.time", "", &metricspb.NumberDataPoint{}),
+		exported.ExponentialHistogram("faas.invoke_duration", "s", 2, exported.Exponential(at, 3, values...),
+			exported.Exponential(at.Add(time.Minute), 3, append(values, -4, 0)...)),
+		exported.ExponentialHistogram("finest", "s", 2, exported.Exponential(at, 12, values[500:]...)),
+		exported.ExponentialHistogram("coarse", "s", 2, exported.Exponential(at, -6, values...)),
+		exported.Histogram("old", "s", 2, &metricspb.HistogramDataPoint{TimeUnixNano: uint64(at.UnixNano()),
+			Count: 3, Sum: &half, BucketCounts: []uint64{1, 1, 1}, ExplicitBounds: []float64{.1, .25}}),
 		&metricspb.Metric{Name: "sum.mary", Data: &metricspb.Metric_Summary{Summary: &metricspb.Summary{
 			DataPoints: []*metricspb.SummaryDataPoint{{TimeUnixNano: uint64(at.UnixNano()), Count: 3, Sum: 4,
 				QuantileValues: []*metricspb.SummaryDataPoint_ValueAtQuantile{{Quantile: .5, Value: 1.5}}}}}}},
@@ -203,8 +130,8 @@ func TestARealPrometheusHasWhatWasExported(t *testing.T) {
 func TestUTF8Names(t *testing.T) {
 	s := metrics.StartPrometheus(t)
 	at := time.Now().Truncate(time.Second).Add(-time.Minute)
-	write(t, s, format.Options{UTF8: true}, export(t,
-		sum("faas.cold starts", "", 2, true, number(at, 3, "k.é", "v", "__name__", "x"))))
+	write(t, s, format.Options{UTF8: true}, exported.Metrics(t,
+		exported.Sum("faas.cold starts", "", 2, true, exported.Counted(at, 3, "k.é", "v", "__name__", "x"))))
 	if v := value(t, s, `{"faas.cold starts_total", "k.é"="v"}`, at); v != 3 {
 		t.Errorf("%v", v)
 	}
@@ -214,9 +141,9 @@ func TestUTF8Names(t *testing.T) {
 func TestStale(t *testing.T) {
 	s := metrics.StartPrometheus(t)
 	at := time.Now().Truncate(time.Second).Add(-2 * time.Minute)
-	gone := number(at.Add(10*time.Second), 0)
+	gone := exported.Counted(at.Add(10*time.Second), 0)
 	gone.Flags = 1
-	write(t, s, format.Options{}, export(t, gauge("g", "", number(at, 1), gone)))
+	write(t, s, format.Options{}, exported.Metrics(t, exported.Gauge("g", "", exported.Counted(at, 1), gone)))
 	if got := s.Query(t, "g", at.Add(5*time.Second)); len(got) != 1 {
 		t.Errorf("before its end it is %v", got)
 	}
@@ -234,8 +161,8 @@ func TestStartTimes(t *testing.T) {
 			flags = append(flags, flag)
 		}
 		s := metrics.StartPrometheus(t, flags...)
-		write(t, s, format.Options{}, export(t, sum("calls", "", 2, true, number(at, 8)),
-			histogram("wait", exponential(at, 3, 1, 2, 3, 4, 5, 6, 7, 8))))
+		write(t, s, format.Options{}, exported.Metrics(t, exported.Sum("calls", "", 2, true, exported.Counted(at, 8)),
+			exported.ExponentialHistogram("wait", "s", 2, exported.Exponential(at, 3, 1, 2, 3, 4, 5, 6, 7, 8))))
 		for _, query := range []string{"increase(calls_total[3m])", "histogram_count(increase(wait_seconds[3m]))"} {
 			if want == 0 {
 				if got := s.Query(t, query, at.Add(time.Minute)); len(got) > 0 {

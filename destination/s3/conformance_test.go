@@ -3,7 +3,6 @@ package s3
 import (
 	"fmt"
 	"net/url"
-	"strings"
 	"testing"
 
 	"slipstream/destination"
@@ -11,22 +10,10 @@ import (
 	"slipstream/test/servers"
 )
 
-// environment makes a getenv of NAME=value pairs, the first one winning.
-func environment(pairs ...string) func(string) string {
-	return func(name string) string {
-		for _, pair := range pairs {
-			if value, ok := strings.CutPrefix(pair, name+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
-}
-
 // dial makes a client for a bucket, configured as a user would.
 func dial(t *testing.T, rawURL string, env ...string) *Client {
 	t.Helper()
-	c, err := Parse(rawURL, environment(env...))
+	c, err := Parse(rawURL, conformance.Environment(env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +26,7 @@ func dial(t *testing.T, rawURL string, env ...string) *Client {
 func TestConformance(t *testing.T) {
 	server := servers.StartS3(t)
 	env := server.Env()
-	getenv := environment(env...)
+	getenv := conformance.Environment(env...)
 	stories := 0
 	conformance.Run(t, func(t *testing.T) conformance.Case {
 		stories++

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"slipstream/destination"
+	"slipstream/destination/conformance"
 	"slipstream/test/servers"
 )
 
@@ -55,7 +56,7 @@ func TestParse(t *testing.T) {
 		{"s3://logs?path_style=0", []string{"AWS_ENDPOINT_URL=http://b"},
 			Config{Bucket: "logs", Region: "us-east-1", Endpoint: "http://b"}},
 	} {
-		got, err := Parse(tt.url, environment(tt.env...))
+		got, err := Parse(tt.url, conformance.Environment(tt.env...))
 		if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(Config{}, "Getenv")); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", tt.url, err, diff)
 		}
@@ -79,7 +80,7 @@ func TestParseRefuses(t *testing.T) {
 		"s3://logs?%zz":                  "invalid URL escape",
 		"s3://logs/a#b":                  "%23",
 	} {
-		_, err := Parse(url, environment())
+		_, err := Parse(url, conformance.Environment())
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q in it", url, err, want)
 		}
@@ -96,7 +97,7 @@ func TestAddresses(t *testing.T) {
 		{"s3://logs?endpoint=http://h:1/base/", "x", "http://h:1/base/logs/year%3D2026/a%20b%2B%C3%BC"},
 		{"s3://logs?endpoint=http://h:1&path_style=false", "x", "http://logs.h:1/year%3D2026/a%20b%2B%C3%BC"},
 	} {
-		c, err := Parse(tt.url, environment())
+		c, err := Parse(tt.url, conformance.Environment())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package secret
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,32 +20,29 @@ import (
 // endpoint takes batches with the token that is good now.
 type endpoint struct {
 	*httptest.Server
+	taken  conformance.Recorder
 	mu     sync.Mutex
 	token  string
-	bodies map[string][]byte
 	tokens []string // of every request
 }
 
 func newEndpoint(t *testing.T) *endpoint {
-	e := &endpoint{bodies: map[string][]byte{}}
+	e := &endpoint{}
 	e.Server = httptest.NewServer(e)
 	t.Cleanup(e.Close)
 	return e
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	e.mu.Lock()
+	good := token == e.token
 	e.tokens = append(e.tokens, token)
-	switch {
-	case token != e.token:
+	e.mu.Unlock()
+	if good {
+		e.taken.ServeHTTP(w, r)
+	} else {
 		http.Error(w, "no entry with "+token, http.StatusUnauthorized)
-	case err != nil:
-		w.WriteHeader(http.StatusBadRequest)
-	default:
-		e.bodies[r.Header.Get("Idempotency-Key")] = body
 	}
 }
 
@@ -150,8 +146,8 @@ func TestRefusedAtOnce(t *testing.T) {
 		})
 	}
 	sends.Wait()
-	if len(e.bodies) != 5 || c.count("token") != 2 {
-		t.Errorf("%d batches, asked %d times", len(e.bodies), c.count("token"))
+	if n := len(e.taken.Batches(t)); n != 5 || c.count("token") != 2 {
+		t.Errorf("%d batches, asked %d times", n, c.count("token"))
 	}
 }
 
@@ -195,15 +191,8 @@ func TestConformance(t *testing.T) {
 			New: func(t *testing.T, front string) destination.Destination {
 				return posts(t, front, "${ssm:token}", c.store(nil))
 			},
-			Backend: e.URL,
-			Delivered: func(*testing.T) (bodies [][]byte) {
-				e.mu.Lock()
-				defer e.mu.Unlock()
-				for _, body := range e.bodies {
-					bodies = append(bodies, body)
-				}
-				return bodies
-			},
+			Backend:   e.URL,
+			Delivered: e.taken.Batches,
 			Permanent: []int{400, 401, 403, 404, 413},
 			Secrets:   []string{"resolved-secret"},
 		}

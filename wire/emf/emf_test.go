@@ -8,52 +8,27 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
-	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
-	"google.golang.org/protobuf/proto"
+
+	"slipstream/test/exported"
 )
-
-func text(pairs ...string) (list []*commonpb.KeyValue) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, &commonpb.KeyValue{Key: pairs[i],
-			Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: pairs[i+1]}}})
-	}
-	return list
-}
-
-func export(t testing.TB, metrics ...*metricspb.Metric) []byte {
-	t.Helper()
-	body, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
-		Resource:     &resourcepb.Resource{Attributes: text("faas.name", "shop", "process.pid", "7")},
-		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
 
 const at = 1790000040000 // milliseconds
 
 func number(v float64, attributes ...string) *metricspb.NumberDataPoint {
-	return &metricspb.NumberDataPoint{TimeUnixNano: at * 1e6, Attributes: text(attributes...),
-		Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
+	return exported.Number(time.UnixMilli(at), v, attributes...)
 }
 
-func gauge(name, unit string, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Unit: unit, Data: &metricspb.Metric_Gauge{
-		Gauge: &metricspb.Gauge{DataPoints: points}}}
-}
-
-func sum(name string, temporality int32, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Unit: "{call}", Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{
-		DataPoints: points, AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: true}}}
+func sum(name string, temporality metricspb.AggregationTemporality,
+	points ...*metricspb.NumberDataPoint) *metricspb.Metric {
+	return exported.Sum(name, "{call}", temporality, true, points...)
 }
 
 // values is a histogram whose bounds are its values.
-func values(name string, temporality int32, counts map[float64]uint64) *metricspb.Metric {
+func values(name string, counts map[float64]uint64) *metricspb.Metric {
 	p := &metricspb.HistogramDataPoint{TimeUnixNano: at * 1e6, Sum: new(float64)}
 	for _, v := range slices.Sorted(maps.Keys(counts)) {
 		p.ExplicitBounds, p.BucketCounts = append(p.ExplicitBounds, v), append(p.BucketCounts, counts[v])
@@ -61,9 +36,7 @@ func values(name string, temporality int32, counts map[float64]uint64) *metricsp
 		*p.Sum += v * float64(counts[v])
 	}
 	p.BucketCounts = append(p.BucketCounts, 0)
-	return &metricspb.Metric{Name: name, Unit: "ms", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
-		AggregationTemporality: metricspb.AggregationTemporality(temporality),
-		DataPoints:             []*metricspb.HistogramDataPoint{p}}}}
+	return exported.Histogram(name, "ms", 1, p)
 }
 
 func encode(o Options, records []byte) (string, map[string]int) {
@@ -76,11 +49,12 @@ var shop = Options{Namespace: "Shop", Tags: []string{"faas.name"}}
 func TestDocuments(t *testing.T) {
 	ended := number(7, "a", "b")
 	ended.StartTimeUnixNano = at*1e6 - 60e9
-	got, dropped := encode(shop, export(t, sum("calls", 1, number(2, "a", "b"), ended),
-		gauge("memory", "By", number(64, "a", "b")),
-		values("wait", 1, map[float64]uint64{1.5: 2, 4: 1}), sum("total", 2, number(1)), gauge("nan", "", number(math.NaN())),
-		gauge("", "", number(1)), gauge("a", "", number(5, "a", "b"), number(6, "a", "b")),
-		gauge("t", "", &metricspb.NumberDataPoint{})))
+	got, dropped := encode(shop, exported.Metrics(t, sum("calls", 1, number(2, "a", "b"), ended),
+		exported.Gauge("memory", "By", number(64, "a", "b")),
+		values("wait", map[float64]uint64{1.5: 2, 4: 1}), sum("total", 2, number(1)),
+		exported.Gauge("nan", "", number(math.NaN())), exported.Gauge("", "", number(1)),
+		exported.Gauge("a", "", number(5, "a", "b"), number(6, "a", "b")),
+		exported.Gauge("t", "", &metricspb.NumberDataPoint{})))
 	const (
 		head = `{"_aws":{"Timestamp":1790000040000,"CloudWatchMetrics":[{"Namespace":"Shop","Dimensions":[["a",` +
 			`"faas.name"]],"Metrics":[`
@@ -124,7 +98,7 @@ func TestDistributions(t *testing.T) {
 		"both":      {many, 10, 1000},
 		"too many":  {map[float64]uint64{1: 900_000, 2: 99_000, 50: 1000}, 10, 1000},
 	} {
-		body := export(t, values("wait", 1, tt.counts))
+		body := exported.Metrics(t, values("wait", tt.counts))
 		got, dropped := encode(shop, body)
 		sum, count := 0.0, 0.0
 		least, most := math.Inf(1), math.Inf(-1)
@@ -155,13 +129,13 @@ func TestDistributions(t *testing.T) {
 	}
 	o := shop
 	o.Counts, o.HighResolution = true, true
-	got, _ := encode(o, export(t, values("wait", 1, map[float64]uint64{1: 900, 2: 100})))
+	got, _ := encode(o, exported.Metrics(t, values("wait", map[float64]uint64{1: 900, 2: 100})))
 	if want := `"Unit":"Milliseconds","StorageResolution":1}]}]},"faas.name":"shop",` +
 		`"wait":{"Values":[1,2],"Counts":[900,100],"Max":2,"Min":1,"Count":1000,"Sum":1100}}` +
 		"\n"; !strings.HasSuffix(got, want) {
 		t.Error(got)
 	}
-	got, _ = encode(o, export(t, values("wait", 1, wide)))
+	got, _ = encode(o, exported.Metrics(t, values("wait", wide)))
 	if n := strings.Count(got, `"Count":100,`); n != 6 || strings.Count(got, "\n") != 6 {
 		t.Errorf("%d documents of a hundred different values", n)
 	}
@@ -174,9 +148,10 @@ func TestWithinLimits(t *testing.T) {
 		attributes = append(attributes, fmt.Sprintf("%02d%s", i, strings.Repeat("k", 300)), strings.Repeat("ü", 600))
 	}
 	for i := range 250 {
-		metrics = append(metrics, gauge(fmt.Sprintf("%d%s", i, strings.Repeat("n", 2000)), "", number(1, attributes...)))
+		metrics = append(metrics, exported.Gauge(fmt.Sprintf("%d%s", i, strings.Repeat("n", 2000)), "",
+			number(1, attributes...)))
 	}
-	got, dropped := encode(shop, export(t, metrics...))
+	got, dropped := encode(shop, exported.Metrics(t, metrics...))
 	if n := check(t, got); n != 250 || len(dropped) > 0 {
 		t.Errorf("%d metrics, dropped %v", n, dropped)
 	}
@@ -247,9 +222,9 @@ func FuzzDocuments(f *testing.F) {
 	f.Add("a_", "a", "\u2028", math.Inf(1))
 	f.Fuzz(func(t *testing.T, name, key, value string, v float64) {
 		name, key, value = strings.ToValidUTF8(name, "?"), strings.ToValidUTF8(key, "?"), strings.ToValidUTF8(value, "?")
-		got, _ := encode(Options{Namespace: "n", Tags: []string{"faas.name"}}, export(t,
-			gauge(name, "", number(v, key, value, value, key)), sum(key, 1, number(v, key+"_", value)),
-			values(value, 1, map[float64]uint64{v: 7})))
+		got, _ := encode(Options{Namespace: "n", Tags: []string{"faas.name"}}, exported.Metrics(t,
+			exported.Gauge(name, "", number(v, key, value, value, key)), sum(key, 1, number(v, key+"_", value)),
+			values(value, map[float64]uint64{v: 7})))
 		check(t, got)
 	})
 }
@@ -264,7 +239,7 @@ func BenchmarkAppendBody(b *testing.B) {
 		}
 		metrics = append(metrics, sum(fmt.Sprintf("requests.%d", i), 1, points...))
 	}
-	body := export(b, metrics...)
+	body := exported.Metrics(b, metrics...)
 	e := New(shop)
 	var dst []byte
 	for b.Loop() {

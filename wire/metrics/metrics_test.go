@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"slipstream/telemetry"
+	"slipstream/test/exported"
 	"slipstream/wire"
 )
 
@@ -31,18 +32,6 @@ func request(t testing.TB, metrics string) []byte {
 		t.Fatal(err)
 	}
 	return body
-}
-
-func parse(t testing.TB, x telemetry.Export) *metricspb.MetricsData {
-	t.Helper()
-	if n, err := wire.CheckExport(telemetry.Metrics, x.Body); err != nil || n != x.Records {
-		t.Fatalf("%d records, said to be %d: %v", n, x.Records, err)
-	}
-	var data metricspb.MetricsData
-	if err := proto.Unmarshal(x.Body, &data); err != nil {
-		t.Fatal(err)
-	}
-	return &data
 }
 
 const (
@@ -77,8 +66,8 @@ func TestSplitTakes(t *testing.T) {
 		if len(rest.Body) != 0 || rest.Records != 0 {
 			t.Errorf("%s: %d records are left", m, rest.Records)
 		}
-		want := parse(t, telemetry.Export{Body: body, Records: bytes.Count([]byte(m), []byte("data_points"))})
-		if diff := cmp.Diff(want, parse(t, w.Export(nil)), protocmp.Transform()); diff != "" {
+		want := exported.Read(t, telemetry.Export{Body: body, Records: bytes.Count([]byte(m), []byte("data_points"))})
+		if diff := cmp.Diff(want, exported.Read(t, w.Export(nil)), protocmp.Transform()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", m, diff)
 		}
 	}
@@ -112,8 +101,8 @@ func TestSplitLeaves(t *testing.T) {
 			t.Errorf("%s: %+v can be rolled up", m, p)
 			return true
 		})
-		want := parse(t, telemetry.Export{Body: body, Records: 1})
-		if diff := cmp.Diff(want, parse(t, rest), protocmp.Transform()); diff != "" {
+		want := exported.Read(t, telemetry.Export{Body: body, Records: 1})
+		if diff := cmp.Diff(want, exported.Read(t, rest), protocmp.Transform()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", m, diff)
 		}
 	}
@@ -141,7 +130,8 @@ func TestSplitsWithinAMetric(t *testing.T) {
 	})
 	want := request(t, `metrics { name: "a" sum { `+delta+` `+point(2, "flags: 1")+point(3, "")+` } }
 		metrics { name: "c" summary { data_points { count: 1 } } }`)
-	diff := cmp.Diff(parse(t, telemetry.Export{Body: want, Records: 3}), parse(t, rest), protocmp.Transform())
+	diff := cmp.Diff(exported.Read(t, telemetry.Export{Body: want, Records: 3}), exported.Read(t, rest),
+		protocmp.Transform())
 	if diff != "" || sum != 10 {
 		t.Errorf("sum %g (-want +got):\n%s", sum, diff)
 	}
@@ -162,7 +152,7 @@ func TestWriterKeepsMetricsApart(t *testing.T) {
 		p := telemetry.Point{Name: []byte("a"), Kind: telemetry.Counter}
 		w.Append(&p, nil, at)
 		w.Append(&p, nil, Span{End: at.End, Cumulative: true})
-		data := parse(t, w.Export(nil))
+		data := exported.Read(t, w.Export(nil))
 		n := []int{}
 		for _, r := range data.ResourceMetrics {
 			for _, s := range r.ScopeMetrics {

@@ -10,17 +10,19 @@ import (
 	logspb "go.opentelemetry.io/proto/slim/otlp/logs/v1"
 	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
 	"google.golang.org/protobuf/proto"
+
+	"slipstream/test/exported"
 )
 
 // logs is the official package's bytes of two records.
 func logs(t testing.TB) []byte {
 	t.Helper()
 	body, err := proto.Marshal(&logspb.LogsData{ResourceLogs: []*logspb.ResourceLogs{{
-		Resource: &resourcepb.Resource{Attributes: []*commonpb.KeyValue{text("service.name", "shop")}},
+		Resource: &resourcepb.Resource{Attributes: exported.Text("service.name", "shop")},
 		ScopeLogs: []*logspb.ScopeLogs{{LogRecords: []*logspb.LogRecord{
 			{TimeUnixNano: 5, ObservedTimeUnixNano: 7, SeverityNumber: 17, SeverityText: "ERROR", EventName: "e",
 				Body:       &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: 3}},
-				Attributes: []*commonpb.KeyValue{text("a", "b")}, TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567")},
+				Attributes: exported.Text("a", "b"), TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567")},
 			{},
 		}}},
 	}}})

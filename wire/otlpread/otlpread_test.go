@@ -10,34 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
-	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/slim/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"slipstream/telemetry"
+	"slipstream/test/exported"
 )
-
-func text(key, value string) *commonpb.KeyValue {
-	return &commonpb.KeyValue{Key: key,
-		Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}}
-}
-
-// request is the official package's bytes of metrics of one resource.
-func request(t testing.TB, metrics ...*metricspb.Metric) []byte {
-	t.Helper()
-	body, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
-		Resource:     &resourcepb.Resource{Attributes: []*commonpb.KeyValue{text("service.name", "shop")}},
-		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
 
 func everyShape() []*metricspb.Metric {
 	number := &metricspb.NumberDataPoint{StartTimeUnixNano: 1, TimeUnixNano: 2e9, Flags: 1,
-		Value: &metricspb.NumberDataPoint_AsInt{AsInt: -7}, Attributes: []*commonpb.KeyValue{text("a", "b")}}
+		Value: &metricspb.NumberDataPoint_AsInt{AsInt: -7}, Attributes: exported.Text("a", "b")}
 	half, two := 0.5, 2.0
 	return []*metricspb.Metric{
 		{Name: "g", Unit: "By", Description: "d", Data: &metricspb.Metric_Gauge{Gauge: &metricspb.Gauge{
@@ -49,7 +31,7 @@ func everyShape() []*metricspb.Metric {
 				ExplicitBounds: []float64{.5}, Min: &half, Max: &two}}}}},
 		{Name: "e", Data: &metricspb.Metric_ExponentialHistogram{ExponentialHistogram: &metricspb.ExponentialHistogram{
 			AggregationTemporality: 1, DataPoints: []*metricspb.ExponentialHistogramDataPoint{{Count: 4, Sum: &two,
-				Scale: -1, ZeroCount: 1, ZeroThreshold: .25, Attributes: []*commonpb.KeyValue{text("k", "v")},
+				Scale: -1, ZeroCount: 1, ZeroThreshold: .25, Attributes: exported.Text("k", "v"),
 				Positive: &metricspb.ExponentialHistogramDataPoint_Buckets{Offset: -3, BucketCounts: []uint64{1, 0}},
 				Negative: &metricspb.ExponentialHistogramDataPoint_Buckets{Offset: 2, BucketCounts: []uint64{2}}}}}}},
 		{Name: "q", Data: &metricspb.Metric_Summary{Summary: &metricspb.Summary{
@@ -63,7 +45,7 @@ func TestMetricsOfEveryShape(t *testing.T) {
 	var got []Point
 	var attributes []string
 	var r Reader
-	body := request(t, everyShape()...)
+	body := exported.Metrics(t, everyShape()...)
 	if err := r.Metrics(append(body, body...), func(p *Point) {
 		kept := *p
 		kept.Counts, kept.Bounds = append([]uint64(nil), p.Counts...), append([]float64(nil), p.Bounds...)
@@ -111,9 +93,9 @@ func TestSpans(t *testing.T) {
 	span := &tracepb.Span{TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567"),
 		ParentSpanId: []byte("76543210"),
 
-		Name: "GET /", Kind: 2, StartTimeUnixNano: 5, EndTimeUnixNano: 9, Attributes: []*commonpb.KeyValue{text("a", "b")},
+		Name: "GET /", Kind: 2, StartTimeUnixNano: 5, EndTimeUnixNano: 9, Attributes: exported.Text("a", "b"),
 		Events: []*tracepb.Span_Event{{TimeUnixNano: 6, Name: "retry",
-			Attributes: []*commonpb.KeyValue{text("n", "1")}}},
+			Attributes: exported.Text("n", "1")}},
 		Links:  []*tracepb.Span_Link{{TraceId: []byte("fedcba9876543210"), SpanId: []byte("abcdefgh")}},
 		Status: &tracepb.Status{Code: 2, Message: "no"}}
 	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: []*tracepb.ResourceSpans{{
@@ -150,12 +132,12 @@ func TestValuesAsText(t *testing.T) {
 			{Value: &commonpb.AnyValue_BoolValue{BoolValue: true}},
 			{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: 1.5}}, {},
 			{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: &commonpb.KeyValueList{
-				Values: []*commonpb.KeyValue{text("k", "v")}}}},
+				Values: exported.Text("k", "v")}}},
 			{Value: &commonpb.AnyValue_BytesValue{BytesValue: []byte("x")}},
 			{Value: &commonpb.AnyValue_IntValue{IntValue: -1}},
 		}}}}
 	for want, value := range map[string]*commonpb.AnyValue{
-		"": {}, "plain \"": text("", "plain \"").Value,
+		"": {}, "plain \"": exported.Text("", "plain \"")[0].Value,
 		`["a\"\u000a",true,1.5,null,{"k":"v"},"eA==",-1]`: list,
 		`"NaN"`: {Value: &commonpb.AnyValue_DoubleValue{DoubleValue: math.NaN()}},
 	} {
@@ -289,7 +271,7 @@ func TestCentroidsOfExplicitBuckets(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	body := request(t, everyShape()...)
+	body := exported.Metrics(t, everyShape()...)
 	var r Reader
 	var scratch []byte
 	var centroids []telemetry.Centroid
@@ -305,7 +287,7 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func FuzzMetrics(f *testing.F) {
-	f.Add(request(f, everyShape()...))
+	f.Add(exported.Metrics(f, everyShape()...))
 	f.Add([]byte("\x0a\x02\x12\xff"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var r Reader
@@ -327,7 +309,7 @@ func FuzzMetrics(f *testing.F) {
 }
 
 func BenchmarkMetrics(b *testing.B) {
-	body := request(b, everyShape()...)
+	body := exported.Metrics(b, everyShape()...)
 	var r Reader
 	for b.Loop() {
 		_ = r.Metrics(body, func(*Point) {})

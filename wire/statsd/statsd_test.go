@@ -7,70 +7,40 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
-	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
-	"google.golang.org/protobuf/proto"
 
 	intake "slipstream/intake/statsd"
 	"slipstream/telemetry"
+	"slipstream/test/exported"
 	"slipstream/wire"
 	"slipstream/wire/otlpread"
 )
 
-func text(pairs ...string) (list []*commonpb.KeyValue) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, &commonpb.KeyValue{Key: pairs[i],
-			Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: pairs[i+1]}}})
-	}
-	return list
-}
-
-func export(t testing.TB, metrics ...*metricspb.Metric) []byte {
-	t.Helper()
-	body, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
-		Resource:     &resourcepb.Resource{Attributes: text("faas.name", "shop", "process.pid", "7")},
-		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
-
 func number(v float64, attributes ...string) *metricspb.NumberDataPoint {
-	return &metricspb.NumberDataPoint{TimeUnixNano: 1500000000e9, Attributes: text(attributes...),
-		Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
-}
-
-func gauge(name string, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Data: &metricspb.Metric_Gauge{Gauge: &metricspb.Gauge{DataPoints: points}}}
-}
-
-func sum(name string, temporality int32, monotonic bool, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{DataPoints: points,
-		AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: monotonic}}}
+	return exported.Number(time.Unix(1500000000, 0), v, attributes...)
 }
 
 // histogram has the values one, two times two, and four.
-func histogram(name string, temporality int32) *metricspb.Metric {
+func histogram(name string, temporality metricspb.AggregationTemporality) *metricspb.Metric {
 	total, least, most := 9.0, 1.0, 4.0
-	return &metricspb.Metric{Name: name, Unit: "s", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
-		AggregationTemporality: metricspb.AggregationTemporality(temporality),
-		DataPoints: []*metricspb.HistogramDataPoint{{TimeUnixNano: 1500000000e9, Count: 4, Sum: &total,
-			BucketCounts: []uint64{1, 2, 1, 0}, ExplicitBounds: []float64{1, 2, 4}, Min: &least, Max: &most}}}}}
+	return exported.Histogram(name, "s", temporality, &metricspb.HistogramDataPoint{TimeUnixNano: 1500000000e9, Count: 4,
+		Sum: &total, BucketCounts: []uint64{1, 2, 1, 0}, ExplicitBounds: []float64{1, 2, 4}, Min: &least, Max: &most})
 }
 
 func everything() []*metricspb.Metric {
 	return []*metricspb.Metric{
-		sum("calls", 1, true, number(2, "route", "/a|b,c", "k:y", "v")), sum("total", 2, true, number(5)),
-		sum("level", 2, false, number(-5)), sum("change", 1, false, number(3), number(-4)), gauge("g", number(-1.5)),
-		histogram("d", 1), histogram("c", 2), gauge("nan", number(math.NaN())), gauge("", number(1)),
+		exported.Sum("calls", "", 1, true, number(2, "route", "/a|b,c", "k:y", "v")),
+		exported.Sum("total", "", 2, true, number(5)), exported.Sum("level", "", 2, false, number(-5)),
+		exported.Sum("change", "", 1, false, number(3), number(-4)), exported.Gauge("g", "", number(-1.5)),
+		histogram("d", 1), histogram("c", 2), exported.Gauge("nan", "", number(math.NaN())),
+		exported.Gauge("", "", number(1)),
 		{Name: "q", Data: &metricspb.Metric_Summary{Summary: &metricspb.Summary{DataPoints: []*metricspb.SummaryDataPoint{{
 			QuantileValues: []*metricspb.SummaryDataPoint_ValueAtQuantile{{Quantile: .5, Value: 2},
 				{Quantile: 1, Value: 3}}}}}}},
-		gauge(strings.Repeat("n", 2000), number(1)),
+		exported.Gauge(strings.Repeat("n", 2000), "", number(1)),
 	}
 }
 
@@ -123,7 +93,7 @@ q.quantile.0_5:2|g
 q.quantile.1:3|g
 `,
 	} {
-		got, dropped := encode(t, dialect, export(t, everything()...))
+		got, dropped := encode(t, dialect, exported.Metrics(t, everything()...))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", dialect, diff)
 		}
@@ -160,7 +130,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines, _ := encode(t, dialect, export(t, everything()...))
+		lines, _ := encode(t, dialect, exported.Metrics(t, everything()...))
 		for line := range strings.Lines(lines) {
 			if _, err := conn.Write([]byte(line)); err != nil {
 				t.Fatal(err)
@@ -179,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func FuzzLines(f *testing.F) {
-	f.Add(export(f, everything()...))
+	f.Add(exported.Metrics(f, everything()...))
 	f.Fuzz(func(t *testing.T, records []byte) {
 		for _, dialect := range []Dialect{DogStatsD, StatsD, Etsy} {
 			lines, _ := encode(t, dialect, records)
@@ -198,7 +168,7 @@ func TestNoAllocationForEachPoint(t *testing.T) {
 	for i := range points {
 		points[i] = number(float64(i), "route", "/cart")
 	}
-	body := export(t, sum("requests", 1, true, points...))
+	body := exported.Metrics(t, exported.Sum("requests", "", 1, true, points...))
 	e, err := New(Options{Dialect: DogStatsD})
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +184,7 @@ func BenchmarkAppendBody(b *testing.B) {
 	for i := range points {
 		points[i] = number(float64(i), "route", "/cart", "status", "200")
 	}
-	body := export(b, sum("requests", 1, true, points...))
+	body := exported.Metrics(b, exported.Sum("requests", "", 1, true, points...))
 	e, err := New(Options{Dialect: DogStatsD, Tags: []string{"faas.name"}})
 	if err != nil {
 		b.Fatal(err)

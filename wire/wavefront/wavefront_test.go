@@ -21,48 +21,15 @@ import (
 
 	intake "slipstream/intake/wavefront"
 	"slipstream/telemetry"
+	"slipstream/test/exported"
 	"slipstream/wire"
 	"slipstream/wire/otlpread"
 )
 
 const at = 1533529977
 
-func text(pairs ...string) (list []*commonpb.KeyValue) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, &commonpb.KeyValue{Key: pairs[i],
-			Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: pairs[i+1]}}})
-	}
-	return list
-}
-
-func request(t testing.TB, resource []*commonpb.KeyValue, metrics ...*metricspb.Metric) []byte {
-	t.Helper()
-	body, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
-		Resource: &resourcepb.Resource{Attributes: resource}, ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
-
-func number(nanos uint64, v float64, attributes ...string) *metricspb.NumberDataPoint {
-	return &metricspb.NumberDataPoint{TimeUnixNano: at*1e9 + nanos, Attributes: text(attributes...),
-		Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
-}
-
-func gauge(name string, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Data: &metricspb.Metric_Gauge{Gauge: &metricspb.Gauge{DataPoints: points}}}
-}
-
-func sum(name string, temporality int32, points ...*metricspb.NumberDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{DataPoints: points,
-		AggregationTemporality: metricspb.AggregationTemporality(temporality), IsMonotonic: true}}}
-}
-
-func histogram(name string, temporality int32, point *metricspb.HistogramDataPoint) *metricspb.Metric {
-	return &metricspb.Metric{Name: name, Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
-		AggregationTemporality: metricspb.AggregationTemporality(temporality),
-		DataPoints:             []*metricspb.HistogramDataPoint{point}}}}
+func number(nanos int64, v float64, attributes ...string) *metricspb.NumberDataPoint {
+	return exported.Number(time.Unix(at, nanos), v, attributes...)
 }
 
 // encode gives the lines and what was dropped.
@@ -128,36 +95,38 @@ func TestMetricLines(t *testing.T) {
 		want    string
 		dropped map[string]int
 	}{
-		"the SDK's golden point": {gauge("foo.metric", number(0, 1.2, "env", "test")),
+		"the SDK's golden point": {exported.Gauge("foo.metric", "", number(0, 1.2, "env", "test")),
 			`"foo.metric" 1.2 1533529977 source="test_source" "env"="test"` + "\n", nil},
-		"the SDK's golden histogram": {histogram("request.latency", 1, &metricspb.HistogramDataPoint{
+		"the SDK's golden histogram": {exported.Histogram("request.latency", "", 1, &metricspb.HistogramDataPoint{
 			TimeUnixNano: at * 1e9, Count: 20, Sum: &fifteen, BucketCounts: []uint64{20, 0},
-			ExplicitBounds: []float64{50}, Min: &least, Max: &most, Attributes: text("env", "test")}),
+			ExplicitBounds: []float64{50}, Min: &least, Max: &most, Attributes: exported.Text("env", "test")}),
 			`!M 1533529920 #20 30 "request.latency" source="test_source" "env"="test"` + "\n", nil},
-		"no time": {gauge("g", &metricspb.NumberDataPoint{Value: &metricspb.NumberDataPoint_AsInt{AsInt: 5}}),
+		"no time": {exported.Gauge("g", "", &metricspb.NumberDataPoint{Value: &metricspb.NumberDataPoint_AsInt{AsInt: 5}}),
 			`"g" 5 source="test_source"` + "\n", nil},
-		"a gauge twice in one second": {gauge("g", number(5, 1), number(9, 2), number(7, 3), number(1e9, 4)),
+		"a gauge twice in one second": {exported.Gauge("g", "", number(5, 1), number(9, 2), number(7, 3), number(1e9, 4)),
 			`"g" 2 1533529977 source="test_source"` + "\n" + `"g" 4 1533529978 source="test_source"` + "\n",
 			map[string]int{"superseded": 2}},
-		"deltas add up": {sum("c", 1, number(5, 1), number(9, 2), number(9, 0), number(9, 4, "a", "b")),
+		"deltas add up": {exported.Sum("c", "", 1, true, number(5, 1), number(9, 2), number(9, 0), number(9, 4, "a", "b")),
 			`"∆c" 3 1533529977 source="test_source"` + "\n" + `"∆c" 4 1533529977 source="test_source" "a"="b"` + "\n", nil},
-		"a negative delta": {sum("c", 1, number(5, -1)), "", map[string]int{"negative_delta": 1}},
-		"cumulative":       {sum("c", 2, number(5, 7)), `"c" 7 1533529977 source="test_source"` + "\n", nil},
-		"no number": {gauge("g", number(5, math.NaN()), number(5, math.Inf(1))), "",
+		"a negative delta": {exported.Sum("c", "", 1, true, number(5, -1)), "", map[string]int{"negative_delta": 1}},
+		"cumulative": {exported.Sum("c", "", 2, true, number(5, 7)),
+			`"c" 7 1533529977 source="test_source"` + "\n", nil},
+		"no number": {exported.Gauge("g", "", number(5, math.NaN()), number(5, math.Inf(1))), "",
 			map[string]int{"not_a_number": 2}},
-		"no name": {gauge("", number(5, 1)), "", map[string]int{"no_name": 1}},
-		"a cumulative histogram": {histogram("h", 2, &metricspb.HistogramDataPoint{TimeUnixNano: at * 1e9, Count: 3,
-			Sum: &fifteen, BucketCounts: []uint64{1, 2}, ExplicitBounds: []float64{50}}),
+		"no name": {exported.Gauge("", "", number(5, 1)), "", map[string]int{"no_name": 1}},
+		"a cumulative histogram": {exported.Histogram("h", "", 2, &metricspb.HistogramDataPoint{TimeUnixNano: at * 1e9,
+			Count: 3, Sum: &fifteen, BucketCounts: []uint64{1, 2}, ExplicitBounds: []float64{50}}),
 			`"h.count" 3 1533529977 source="test_source"` + "\n" + `"h.sum" 600 1533529977 source="test_source"` + "\n" +
 				`"h" 1 1533529977 source="test_source" "le"="50"` + "\n" +
 				`"h" 3 1533529977 source="test_source" "le"="+Inf"` + "\n", nil},
-		"hard text": {gauge("ä b\"", number(0, 1, "k ey", "a\"b\nc\\", "empty", " ", "host", "h", "source", " own\\\\")),
+		"hard text": {exported.Gauge("ä b\"", "", number(0, 1, "k ey", "a\"b\nc\\", "empty", " ", "host", "h",
+			"source", " own\\\\")),
 			`"---b-" 1 1533529977 source="own//" "k-ey"="a\"b\nc/" "_host"="h"` + "\n", nil},
-		"the minute that ended": {sum("c", 1, &metricspb.NumberDataPoint{StartTimeUnixNano: 60e9, TimeUnixNano: 120e9,
-			Value: &metricspb.NumberDataPoint_AsInt{AsInt: 5}}), `"∆c" 5 119 source="test_source"` + "\n", nil},
+		"the minute that ended": {exported.Sum("c", "", 1, true, exported.Counted(time.Unix(120, 0), 5)),
+			`"∆c" 5 119 source="test_source"` + "\n", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, dropped := encode(Options{Source: "test_source"}, request(t, nil, tt.metric))
+			got, dropped := encode(Options{Source: "test_source"}, exported.MetricsOf(t, nil, tt.metric))
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -174,13 +143,12 @@ func TestMetricLines(t *testing.T) {
 // What the lines say is what was exported, as another reads them.
 func TestRoundTrip(t *testing.T) {
 	total := 9.5
-	lines, _ := encode(Options{Tags: []string{"faas.instance"}}, request(t,
-		text("faas.name", "shop", "faas.instance", "env-1", "process.pid", "7"),
-		gauge("memory", number(0, 64, "k", `a "b" \c`)), sum("calls", 1, number(0, 2), number(1, 3)),
-		&metricspb.Metric{Name: "duration", Data: &metricspb.Metric_ExponentialHistogram{
-			ExponentialHistogram: &metricspb.ExponentialHistogram{AggregationTemporality: 1,
-				DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: at * 1e9, Count: 4, Sum: &total,
-					Positive: &metricspb.ExponentialHistogramDataPoint_Buckets{BucketCounts: []uint64{2, 2}}}}}}}))
+	lines, _ := encode(Options{Tags: []string{"faas.instance"}}, exported.MetricsOf(t,
+		exported.Text("faas.name", "shop", "faas.instance", "env-1", "process.pid", "7"),
+		exported.Gauge("memory", "", number(0, 64, "k", `a "b" \c`)),
+		exported.Sum("calls", "", 1, true, number(0, 2), number(1, 3)),
+		exported.ExponentialHistogram("duration", "", 1, &metricspb.ExponentialHistogramDataPoint{TimeUnixNano: at * 1e9,
+			Count: 4, Sum: &total, Positive: &metricspb.ExponentialHistogramDataPoint_Buckets{BucketCounts: []uint64{2, 2}}})))
 	exports, complaints := taken(t, lines)
 	if len(complaints) > 0 {
 		t.Fatalf("%v in:\n%s", complaints, lines)
@@ -223,18 +191,16 @@ func TestWithinLimits(t *testing.T) {
 		attributes = append(attributes, key, strings.Repeat("ü\"", 400))
 	}
 	point := number(0, 1, attributes...)
-	counts := make([]uint64, 1000)
+	counts := make([]uint64, maxLines*maxCentroids+100)
 	for i := range counts {
 		counts[i] = uint64(i) + 1
 	}
 	long := strings.Repeat("n", 5000)
-	lines, dropped := encode(Options{Source: strings.Repeat("é", 2000)}, request(t, nil,
-		gauge(long, point), sum(long, 1, point),
-		&metricspb.Metric{Name: long, Data: &metricspb.Metric_ExponentialHistogram{
-			ExponentialHistogram: &metricspb.ExponentialHistogram{AggregationTemporality: 1,
-				DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: at * 1e9, Count: 500500, Scale: 6,
-					Attributes: point.Attributes,
-					Positive:   &metricspb.ExponentialHistogramDataPoint_Buckets{BucketCounts: counts}}}}}}))
+	lines, dropped := encode(Options{Source: strings.Repeat("é", 2000)}, exported.MetricsOf(t, nil,
+		exported.Gauge(long, "", point), exported.Sum(long, "", 1, true, point),
+		exported.ExponentialHistogram(long, "", 1, &metricspb.ExponentialHistogramDataPoint{TimeUnixNano: at * 1e9,
+			Count: 980700, Scale: 6, Attributes: point.Attributes,
+			Positive: &metricspb.ExponentialHistogramDataPoint_Buckets{BucketCounts: counts}})))
 	_, complaints := taken(t, lines)
 	if n := strings.Count(lines, "\n"); len(complaints) > 0 || len(dropped) > 0 || n != 2+maxLines {
 		t.Errorf("complaints %v, dropped %v, %d lines of %d bytes", complaints, dropped, n, len(lines))
@@ -255,10 +221,11 @@ func TestSpanLines(t *testing.T) {
 	span := &tracepb.Span{TraceId: []byte("\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef"),
 		SpanId: []byte("\xfe\xdc\xba\x98\x76\x54\x32\x10"), ParentSpanId: []byte("\x00\x00\x00\x00\x00\x00\x00\x07"),
 		Name: "GET /*", Kind: 2, StartTimeUnixNano: 1533529977_123456789, EndTimeUnixNano: 1533529977_456999999,
-		Attributes: text("http.route", "/", "5", "x"), Status: &tracepb.Status{Code: 2, Message: "no"},
-		Events: []*tracepb.Span_Event{{TimeUnixNano: 1533529977_200000000, Name: "re\"try", Attributes: text("n", "1")}}}
+		Attributes: exported.Text("http.route", "/", "5", "x"), Status: &tracepb.Status{Code: 2, Message: "no"},
+		Events: []*tracepb.Span_Event{{TimeUnixNano: 1533529977_200000000, Name: "re\"try",
+			Attributes: exported.Text("n", "1")}}}
 	lines, dropped := encode(Options{Signal: telemetry.Traces, Tags: []string{"faas.instance"}},
-		spanRequest(t, text("faas.name", "shop", "service.name", "checkout", "faas.instance", "env-1"), span,
+		spanRequest(t, exported.Text("faas.name", "shop", "service.name", "checkout", "faas.instance", "env-1"), span,
 			&tracepb.Span{Name: "no id"}, &tracepb.Span{TraceId: span.TraceId, SpanId: span.SpanId}))
 	const line = `"GET /-" source="shop" traceId=01234567-89ab-cdef-0123-456789abcdef ` +
 		`spanId=00000000-0000-0000-fedc-ba9876543210 parent=00000000-0000-0000-0000-000000000007 "_spanLogs"="true" ` +
@@ -302,16 +269,17 @@ func FuzzLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, key, value, source string, v float64, when int64) {
 		valid := func(s string) string { return strings.ToValidUTF8(s, "?") }
 		name, key, value, source = valid(name), valid(key), valid(value), valid(source)
-		point := &metricspb.NumberDataPoint{TimeUnixNano: uint64(when), Attributes: text(key, value, value, key),
+		point := &metricspb.NumberDataPoint{TimeUnixNano: uint64(when), Attributes: exported.Text(key, value, value, key),
 			Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
-		body := request(t, text(key, value, "faas.name", source), gauge(name, point), sum(name, 1, point),
-			histogram(name, 1, &metricspb.HistogramDataPoint{TimeUnixNano: uint64(when), Attributes: point.Attributes,
-				BucketCounts: []uint64{1, 2}, ExplicitBounds: []float64{v}}))
+		body := exported.MetricsOf(t, exported.Text(key, value, "faas.name", source), exported.Gauge(name, "", point),
+			exported.Sum(name, "", 1, true, point), exported.Histogram(name, "", 1, &metricspb.HistogramDataPoint{
+				TimeUnixNano: uint64(when), Attributes: point.Attributes, BucketCounts: []uint64{1, 2},
+				ExplicitBounds: []float64{v}}))
 		lines, _ := encode(Options{Source: source, Tags: []string{key}}, body)
 		if _, complaints := taken(t, lines); len(complaints) > 0 {
 			t.Errorf("%v: %q", complaints, lines)
 		}
-		lines, _ = encode(Options{Signal: telemetry.Traces, Tags: []string{key}}, spanRequest(t, text(key, value),
+		lines, _ = encode(Options{Signal: telemetry.Traces, Tags: []string{key}}, spanRequest(t, exported.Text(key, value),
 			&tracepb.Span{TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567"), Name: name,
 				StartTimeUnixNano: uint64(when), Attributes: point.Attributes,
 				Events: []*tracepb.Span_Event{{TimeUnixNano: uint64(when), Name: value, Attributes: point.Attributes}}}))
@@ -325,14 +293,14 @@ func FuzzLines(f *testing.F) {
 func TestNoAllocationForEachPoint(t *testing.T) {
 	points := make([]*metricspb.NumberDataPoint, 1000)
 	for i := range points {
-		points[i] = number(uint64(i)*1e9, float64(i), "route", "/cart")
+		points[i] = number(int64(i)*1e9, float64(i), "route", "/cart")
 	}
-	metrics := []*metricspb.Metric{sum("requests", 1, points...)}
+	metrics := []*metricspb.Metric{exported.Sum("requests", "", 1, true, points...)}
 	for range 1000 {
-		metrics = append(metrics, histogram("took", 1, &metricspb.HistogramDataPoint{TimeUnixNano: at * 1e9, Count: 3,
-			BucketCounts: []uint64{1, 2}, ExplicitBounds: []float64{50}}))
+		metrics = append(metrics, exported.Histogram("took", "", 1, &metricspb.HistogramDataPoint{
+			TimeUnixNano: at * 1e9, Count: 3, BucketCounts: []uint64{1, 2}, ExplicitBounds: []float64{50}}))
 	}
-	body := request(t, nil, metrics...)
+	body := exported.MetricsOf(t, nil, metrics...)
 	e := New(Options{})
 	var dst []byte
 	if n := testing.AllocsPerRun(10, func() { dst = e.AppendBody(dst[:0], body, func(string, int) {}) }); n > 200 {
@@ -343,10 +311,11 @@ func TestNoAllocationForEachPoint(t *testing.T) {
 func BenchmarkAppendBody(b *testing.B) {
 	points := make([]*metricspb.NumberDataPoint, 1000)
 	for i := range points {
-		points[i] = number(uint64(i)*1e9, float64(i), "route", "/cart", "status", "200")
+		points[i] = number(int64(i)*1e9, float64(i), "route", "/cart", "status", "200")
 	}
-	body := request(b, text("faas.name", "shop", "faas.instance", "0d4e3a52-5a1f-4d7c-9d5e-3f6f9e6c1c11"),
-		sum("requests", 1, points...))
+	body := exported.MetricsOf(b,
+		exported.Text("faas.name", "shop", "faas.instance", "0d4e3a52-5a1f-4d7c-9d5e-3f6f9e6c1c11"),
+		exported.Sum("requests", "", 1, true, points...))
 	e := New(Options{Tags: []string{"faas.instance"}})
 	var dst []byte
 	for b.Loop() {
