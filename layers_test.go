@@ -40,7 +40,7 @@ var layers = []row{
 	{prefix: "process/filter", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/rate", project: []string{"telemetry", "process/match"}, tests: []string{"process/parse"}},
 	{prefix: "process/sample", project: []string{"telemetry", "process/frame", "wire"}, modules: []string{jx}},
-	{prefix: "process/redact", tests: []string{"test/secrets"}},
+	{prefix: "process/redact", project: []string{"process/jsonview"}, tests: []string{"test/secrets"}},
 	{prefix: "rollup", project: []string{"telemetry", "wire"}, tests: []string{"test/exported", otel, protobuf}},
 	{prefix: "wire/metrics", project: []string{"telemetry"}, modules: []string{easyproto},
 		tests: []string{"test/exported", "wire", otel, protobuf}},

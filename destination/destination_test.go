@@ -159,6 +159,46 @@ func TestHeaderSecrets(t *testing.T) {
 	}
 }
 
+// What a message shows of the URL is no secret; a path, a host and a query's
+// values that it does not are.
+func TestSecretsAt(t *testing.T) {
+	u, err := url.Parse("https://host.example/a%2Fb?id=the-id&n=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Headers{}.SecretsAt(u, "https://host.example")
+	slices.Sort(got)
+	if want := []string{"/a%2Fb", "/a%2Fb?id=the-id&n=1", "/a/b", "id=the-id&n=1", "the-id"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	u.RawQuery = ""
+	if got := (Headers{}).SecretsAt(u, "x/a%2Fb"); !slices.Equal(got, []string{"/a/b", "host.example"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestOption(t *testing.T) {
+	h := Headers{}
+	for _, tt := range []struct {
+		name, value string
+		known       bool
+		want        string // in the error
+	}{
+		{"header.X-A", "1", true, ""}, {"token", " t ", true, ""}, {"x", "1", false, ""}, {"tokens", "1", false, ""},
+		{"token", " ", true, "token is empty"}, {"header.a b", "s3cret", true, "no header's name"},
+		{"header.a", "s3cret\n", true, "control characters"},
+	} {
+		known, err := h.Option(tt.name, tt.value)
+		if known != tt.known || (err != nil) != (tt.want != "") || err != nil && (!strings.Contains(err.Error(), tt.want) ||
+			strings.Contains(err.Error(), "s3cret")) {
+			t.Errorf("%+v: %v %v", tt, known, err)
+		}
+	}
+	if len(h) != 2 || h["X-A"][0] != "1" || h["Authorization"][0] != "Bearer t" {
+		t.Errorf("%v", h)
+	}
+}
+
 func TestHTTPClient(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -29,6 +29,21 @@ func (h Headers) Set(name, value string) error {
 	return nil
 }
 
+// Option takes header.NAME or token of a URL's query; known is false for any other
+// option. Its errors never hold the value.
+func (h Headers) Option(name, value string) (known bool, err error) {
+	if header, ok := strings.CutPrefix(name, "header."); ok {
+		return true, h.Set(header, value)
+	}
+	if name != "token" {
+		return false, nil
+	}
+	if value = strings.TrimSpace(value); value == "" {
+		return true, errors.New("option token is empty")
+	}
+	return true, h.Set("Authorization", "Bearer "+value)
+}
+
 // SetUser makes a URL's user into basic authorization; nil is none.
 func (h Headers) SetUser(user *url.Userinfo) {
 	if user == nil {
@@ -52,6 +67,24 @@ func (h Headers) Secrets() []string {
 					secrets = append(secrets, longSecrets(strings.SplitN(string(user), ":", 2))...)
 				}
 			}
+		}
+	}
+	return secrets
+}
+
+// SecretsAt are what no message of an endpoint may hold: the values, and what of
+// its URL is not in shown.
+func (h Headers) SecretsAt(u *url.URL, shown string) []string {
+	secrets := h.Secrets()
+	if u.RawQuery != "" {
+		secrets = append(secrets, u.RequestURI(), u.RawQuery)
+		for _, values := range u.Query() {
+			secrets = append(secrets, longSecrets(values)...)
+		}
+	}
+	for _, part := range []string{u.EscapedPath(), u.Path, u.Host} {
+		if len(part) > 1 && !strings.Contains(shown, part) {
+			secrets = append(secrets, part)
 		}
 	}
 	return secrets

@@ -99,29 +99,7 @@ type Client struct {
 
 // New makes a client. It touches no network before the first Send.
 func New(c Config) *Client {
-	return &Client{config: c, http: destination.NewHTTPClient(), secrets: secretsOf(&c)}
-}
-
-// secretsOf is what no message may hold, should the endpoint echo it: longer
-// texts first, so that a part does not hide the whole.
-func secretsOf(c *Config) []string {
-	secrets := c.Header.Secrets()
-	if c.URL.RawQuery != "" {
-		secrets = append(secrets, c.URL.RequestURI(), c.URL.RawQuery)
-		for _, values := range c.URL.Query() {
-			for _, v := range values {
-				if len(v) > 3 { // less is no secret, and would hide half of any message
-					secrets = append(secrets, v)
-				}
-			}
-		}
-	}
-	for _, part := range []string{c.URL.EscapedPath(), c.URL.Path, c.URL.Host} {
-		if len(part) > 1 && !strings.Contains(c.Name, part) {
-			secrets = append(secrets, part)
-		}
-	}
-	return secrets
+	return &Client{config: c, http: destination.NewHTTPClient(), secrets: c.Header.SecretsAt(c.URL, c.Name)}
 }
 
 // Close ends a Send under way and drops the connections.

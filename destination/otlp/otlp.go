@@ -27,18 +27,7 @@ type Client struct {
 
 // New makes a client. It touches no network before the first Send.
 func New(c Config) *Client {
-	return &Client{config: c, http: destination.NewHTTPClient(), secrets: secretsOf(&c)}
-}
-
-// secretsOf is what no message may hold, should the endpoint echo it.
-func secretsOf(c *Config) []string {
-	secrets := c.Header.Secrets()
-	for _, part := range []string{c.URL.EscapedPath(), c.URL.Path, c.URL.Host} {
-		if len(part) > 1 && !strings.Contains(c.Name, part) {
-			secrets = append(secrets, part)
-		}
-	}
-	return secrets
+	return &Client{config: c, http: destination.NewHTTPClient(), secrets: c.Header.SecretsAt(c.URL, c.Name)}
 }
 
 // Close ends a Send under way and drops the connections.

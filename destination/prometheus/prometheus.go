@@ -62,14 +62,8 @@ func Parse(rawURL string) (Config, error) {
 const versionHeader = "X-Prometheus-Remote-Write-Version"
 
 func (c *Config) option(name, value string) error {
-	header, isHeader := strings.CutPrefix(name, "header.")
-	switch {
-	case isHeader:
-		return c.Header.Set(header, value)
-	case name == "token" && strings.TrimSpace(value) != "":
-		return c.Header.Set("Authorization", "Bearer "+strings.TrimSpace(value))
-	case name == "token":
-		return errors.New("option token is empty")
+	if known, err := c.Header.Option(name, value); known {
+		return err
 	}
 	return fmt.Errorf("unknown option %s (known: token, header.NAME)", name)
 }

@@ -105,14 +105,8 @@ func (c *Config) tcp(query url.Values) error {
 }
 
 func (c *Config) option(name, value string) error {
-	header, isHeader := strings.CutPrefix(name, "header.")
-	switch {
-	case isHeader:
-		return c.Header.Set(header, value)
-	case name == "token" && strings.TrimSpace(value) != "":
-		return c.Header.Set("Authorization", "Bearer "+strings.TrimSpace(value))
-	case name == "token":
-		return errors.New("option token is empty")
+	if known, err := c.Header.Option(name, value); known {
+		return err
 	}
 	return fmt.Errorf("unknown option %s (known over HTTP: token, header.NAME)", name)
 }

@@ -11,13 +11,13 @@ import (
 	"unsafe"
 )
 
-// maxDepth bounds how deep arrays and objects may nest.
+// maxDepth bounds how deep arrays and objects may nest, where no other bound is given.
 const maxDepth = 512
 
 // Valid tells whether b is one JSON value and white space around it.
 func Valid(b []byte) bool {
-	end := Skip(b, Space(b, 0))
-	return end >= 0 && Space(b, end) == len(b)
+	end, ok := Skip(b, Space(b, 0), maxDepth)
+	return ok && Space(b, end) == len(b)
 }
 
 // Space gives the index of the first byte at or after i that is no white space.
@@ -28,20 +28,19 @@ func Space(b []byte, i int) int {
 	return i
 }
 
-// Skip checks the value that begins at b[i] and gives the index after it, or -1
-// if there is none. It checks the grammar of RFC 8259, but not UTF-8.
-func Skip(b []byte, i int) int { return skip(b, i, 0) }
-
-func skip(b []byte, i, depth int) int {
-	if i < 0 || i >= len(b) || depth > maxDepth {
-		return -1
+// Skip checks the value that begins at b[i] and gives the index after it; false,
+// and where that was seen, if there is none. No part of it may be in more than
+// depth arrays and objects. It checks the grammar of RFC 8259, but not UTF-8.
+func Skip(b []byte, i, depth int) (end int, ok bool) {
+	if i >= len(b) || depth < 0 {
+		return i, false
 	}
 	switch c := b[i]; {
 	case c == '"':
 		return skipString(b, i)
 	case c == '{' || c == '[':
-		return skipContainer(b, i, depth+1)
-	case c == '-' || c >= '0' && c <= '9':
+		return skipContainer(b, i, depth-1)
+	case c == '-' || isDigit(c):
 		return skipNumber(b, i)
 	case c == 't':
 		return skipWord(b, i, "true")
@@ -50,51 +49,52 @@ func skip(b []byte, i, depth int) int {
 	case c == 'n':
 		return skipWord(b, i, "null")
 	}
-	return -1
+	return i, false
 }
 
-func skipContainer(b []byte, i, depth int) int {
+func skipContainer(b []byte, i, depth int) (end int, ok bool) {
 	object, closing := b[i] == '{', b[i]+2 // ']' and '}' are two after their openings
 	i = Space(b, i+1)
 	if i < len(b) && b[i] == closing {
-		return i + 1
+		return i + 1, true
 	}
 	for {
 		if object {
-			if _, i = skipKey(b, i); i < 0 {
-				return -1
+			if _, i, ok = SkipKey(b, i); !ok {
+				return i, false
 			}
 		}
-		if i = skip(b, i, depth); i < 0 {
-			return -1
+		if i, ok = Skip(b, i, depth); !ok {
+			return i, false
 		}
 		if i = Space(b, i); i >= len(b) {
-			return -1
+			return i, false
 		}
 		switch b[i] {
 		case ',':
 			i = Space(b, i+1)
 		case closing:
-			return i + 1
+			return i + 1, true
 		default:
-			return -1
+			return i, false
 		}
 	}
 }
 
-// skipKey passes a key, its colon and the white space: end is after the key's
-// last quote, value is where the value begins, or -1.
-func skipKey(b []byte, i int) (end, value int) {
+// SkipKey passes a key, its colon and the white space: end is after the key's
+// last quote, value is where the value begins, or where it was seen that there is
+// no key.
+func SkipKey(b []byte, i int) (end, value int, ok bool) {
 	if i >= len(b) || b[i] != '"' {
-		return -1, -1
+		return i, i, false
 	}
-	if end = skipString(b, i); end < 0 {
-		return -1, -1
+	if end, ok = skipString(b, i); !ok {
+		return end, end, false
 	}
 	if i = Space(b, end); i >= len(b) || b[i] != ':' {
-		return -1, -1
+		return end, i, false
 	}
-	return end, Space(b, i+1)
+	return end, Space(b, i+1), true
 }
 
 // plain tells the bytes that stand for themselves inside a string.
@@ -105,40 +105,60 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-func skipString(b []byte, i int) int {
+func skipString(b []byte, i int) (end int, ok bool) {
 	for i++; ; i++ {
 		for i < len(b) && plain[b[i]] {
 			i++
 		}
 		switch {
 		case i >= len(b):
-			return -1
+			return i, false
 		case b[i] == '"':
-			return i + 1
-		case b[i] != '\\' || i+1 >= len(b):
-			return -1
+			return i + 1, true
+		case b[i] != '\\':
+			return i, false
 		}
-		i++
-		switch b[i] {
-		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		case 'u':
+		if i++; i >= len(b) {
+			return i, false
+		}
+		if b[i] == 'u' {
 			if _, ok := hex4(b, i+1); !ok {
-				return -1
+				return i, false
 			}
 			i += 4
-		default:
-			return -1
+		} else if plainEscape(b[i]) == 0 {
+			return i, false
 		}
 	}
 }
 
+// plainEscape is what the letter behind a backslash stands for, 0 for none.
+func plainEscape(c byte) byte {
+	switch c {
+	case '"', '\\', '/':
+		return c
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return 0
+}
+
+// hex4 reads the four digits of a \u escape.
 func hex4(b []byte, i int) (r rune, ok bool) {
 	if i+4 > len(b) {
 		return 0, false
 	}
 	for _, c := range b[i : i+4] {
 		switch {
-		case c >= '0' && c <= '9':
+		case isDigit(c):
 			c -= '0'
 		case c >= 'a' && c <= 'f':
 			c -= 'a' - 10
@@ -152,18 +172,18 @@ func hex4(b []byte, i int) (r rune, ok bool) {
 	return r, true
 }
 
-func skipNumber(b []byte, i int) int {
+func skipNumber(b []byte, i int) (end int, ok bool) {
 	if b[i] == '-' {
 		i++
 	}
 	if i < len(b) && b[i] == '0' {
 		i++
-	} else if i = skipDigits(b, i); i < 0 {
-		return -1
+	} else if i, ok = skipDigits(b, i); !ok {
+		return i, false
 	}
 	if i < len(b) && b[i] == '.' {
-		if i = skipDigits(b, i+1); i < 0 {
-			return -1
+		if i, ok = skipDigits(b, i+1); !ok {
+			return i, false
 		}
 	}
 	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
@@ -172,26 +192,25 @@ func skipNumber(b []byte, i int) int {
 		}
 		return skipDigits(b, i)
 	}
-	return i
+	return i, true
 }
 
 // skipDigits passes one digit or more.
-func skipDigits(b []byte, i int) int {
+func skipDigits(b []byte, i int) (end int, ok bool) {
 	start := i
-	for i < len(b) && b[i] >= '0' && b[i] <= '9' {
+	for i < len(b) && isDigit(b[i]) {
 		i++
 	}
-	if i == start {
-		return -1
-	}
-	return i
+	return i, i > start
 }
 
-func skipWord(b []byte, i int, word string) int {
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func skipWord(b []byte, i int, word string) (end int, ok bool) {
 	if len(b)-i < len(word) || string(b[i:i+len(word)]) != word {
-		return -1
+		return i, false
 	}
-	return i + len(word)
+	return i + len(word), true
 }
 
 // Iterator goes through the members of an object or the elements of an array.
@@ -228,15 +247,15 @@ func (it *Iterator) Next() bool {
 	}
 	it.i = len(it.b)
 	if it.closing == '}' {
-		end, value := skipKey(it.b, i)
-		if end < 0 {
+		end, value, ok := SkipKey(it.b, i)
+		if !ok {
 			it.closing = 0
 			return false
 		}
 		it.Key, i = it.b[i+1:end-1], value
 	}
-	end := Skip(it.b, i)
-	if end < 0 {
+	end, ok := Skip(it.b, i, maxDepth)
+	if !ok {
 		it.closing = 0
 		return false
 	}
@@ -294,52 +313,36 @@ func Text(value, buf []byte) (text, newBuf []byte, ok bool) {
 }
 
 // AppendText appends what the inside of a string stands for. Half of a surrogate
-// pair becomes U+FFFD; inside must be well-formed, as Skip checks it.
+// pair becomes U+FFFD; a broken escape, which Skip would not pass, is copied.
 func AppendText(dst, inside []byte) []byte {
 	for {
-		i := bytes.IndexByte(inside, '\\')
-		if i < 0 || i+1 >= len(inside) {
+		at := bytes.IndexByte(inside, '\\')
+		if at < 0 || at+1 == len(inside) {
 			return append(dst, inside...)
 		}
-		dst = append(dst, inside[:i]...)
-		c := inside[i+1]
-		inside = inside[i+2:]
-		switch c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			dst, inside = appendRune(dst, inside)
+		dst = append(dst, inside[:at]...)
+		inside = inside[at:]
+		if c := plainEscape(inside[1]); c != 0 {
+			dst, inside = append(dst, c), inside[2:]
 			continue
 		}
-		dst = append(dst, c)
-	}
-}
-
-// appendRune appends the character of the four digits, and of the pair that they begin.
-func appendRune(dst, inside []byte) (newDst, rest []byte) {
-	r, ok := hex4(inside, 0)
-	if !ok {
-		return utf8.AppendRune(dst, utf8.RuneError), inside
-	}
-	inside = inside[4:]
-	if utf16.IsSurrogate(r) {
-		low, ok := rune(0), false
-		if len(inside) >= 6 && inside[0] == '\\' && inside[1] == 'u' {
-			low, ok = hex4(inside, 2)
+		r, ok := hex4(inside, 2)
+		if inside[1] != 'u' || !ok {
+			dst, inside = append(dst, inside[0]), inside[1:]
+			continue
 		}
-		if r = utf16.DecodeRune(r, low); ok && r != utf8.RuneError {
-			inside = inside[6:]
+		inside = inside[6:]
+		if utf16.IsSurrogate(r) {
+			low, whole := rune(0), false
+			if len(inside) >= 6 && inside[0] == '\\' && inside[1] == 'u' {
+				low, whole = hex4(inside, 2)
+			}
+			if r = utf16.DecodeRune(r, low); whole && r != utf8.RuneError {
+				inside = inside[6:]
+			}
 		}
+		dst = utf8.AppendRune(dst, r)
 	}
-	return utf8.AppendRune(dst, r), inside
 }
 
 // Number reads a finite decimal number: what JSON allows, and a plus or a bare

@@ -59,6 +59,27 @@ func TestText(t *testing.T) {
 	}
 }
 
+// Where a value ends, or where it was seen that it is none.
+func TestSkip(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		end  int
+		ok   bool
+	}{
+		{`{"a":[1]} x`, 9, true}, {`"a\u00e9\n" `, 11, true}, {`01`, 1, true}, {`-0.5e+3,`, 7, true}, {`[[[]]]`, 6, true},
+		{`truth`, 0, false}, {`{"a" 1}`, 5, false}, {`[1 2]`, 3, false}, {`{"a":1,}`, 7, false}, {"\"a\nb\"", 2, false},
+		{`"\x"`, 2, false}, {`"\u00g0"`, 2, false}, {`"\`, 2, false}, {`[1.]`, 3, false}, {`[[[1]]]`, 3, false},
+		{"", 0, false}, {`"a`, 2, false},
+	} {
+		if end, ok := jsonview.Skip([]byte(tt.text), 0, 2); end != tt.end || ok != tt.ok {
+			t.Errorf("Skip(%q) = %d %v, want %d %v", tt.text, end, ok, tt.end, tt.ok)
+		}
+	}
+	if text := jsonview.AppendText(nil, []byte(`a\q\u12\n\`)); string(text) != "a\\q\\u12\n\\" {
+		t.Errorf("broken escapes become %q", text)
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for text, want := range map[string]float64{
 		"0": 0, "12": 12, "-1.5": -1.5, "+2": 2, "1e+3": 1000, "0.563928": 0.563928, "123456789012345678": 123456789012345678,
@@ -126,4 +147,19 @@ func TestNoAllocation(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
+}
+
+// AppendText is what encoding/json makes of a string.
+func FuzzAppendText(f *testing.F) {
+	f.Add(`a\u00e9\ud83d\ude00\ud800x\n\"\\\/`)
+	f.Add(`\ud800\u0041`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var want string
+		if strings.ToValidUTF8(text, "") != text || json.Unmarshal([]byte(`"`+text+`"`), &want) != nil {
+			return
+		}
+		if got := jsonview.AppendText(nil, []byte(text)); string(got) != want {
+			t.Fatalf("%q became %q, not %q", text, got, want)
+		}
+	})
 }

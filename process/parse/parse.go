@@ -7,6 +7,7 @@ package parse
 import (
 	"bytes"
 
+	"slipstream/process/jsonview"
 	"slipstream/telemetry"
 )
 
@@ -16,6 +17,8 @@ const (
 	maxText = 256 << 10
 	// maxFields bounds a record that is taken apart; one with more stays whole.
 	maxFields = 128
+	// maxDepth bounds how deep a record's values may nest.
+	maxDepth = 512
 )
 
 // Parser fills Level, Message and Fields of one record after the other. What it
@@ -45,7 +48,7 @@ func (p *Parser) Parse(l *telemetry.Log) {
 		return
 	}
 	body := l.Body
-	at := skipSpace(body, 0)
+	at := jsonview.Space(body, 0)
 	switch {
 	case at == len(body):
 	case body[at] == '{':
@@ -96,8 +99,23 @@ func (p *Parser) embedded(l *telemetry.Log, text []byte) bool {
 	if cut {
 		text = text[:maxText]
 	}
-	p.text = unescape(p.text[:0], text)
+	p.text = jsonview.AppendText(p.text[:0], text)
 	return p.object(l, p.text) || cut && l.Level != 0
+}
+
+// skipEscapedSpace gives the place of the first byte from i on that is not JSON's
+// white space, in a JSON string's content.
+func skipEscapedSpace(b []byte, i int) int {
+	for {
+		switch {
+		case i < len(b) && b[i] == ' ':
+			i++
+		case i+1 < len(b) && b[i] == '\\' && (b[i+1] == 't' || b[i+1] == 'n' || b[i+1] == 'r'):
+			i += 2
+		default:
+			return i
+		}
+	}
 }
 
 // object reads a structured record; false if it is no whole JSON object. A level
@@ -106,7 +124,7 @@ func (p *Parser) object(l *telemetry.Log, object []byte) bool {
 	r := record{level: -1, message: -1, failure: -1}
 	p.fields = p.fields[:0]
 	end, ok := p.members(object, &r)
-	whole := ok && skipSpace(object, end) == len(object)
+	whole := ok && jsonview.Space(object, end) == len(object)
 	if r.level >= 0 {
 		numbered := r.message >= 0 || !whole
 		l.Level, r.exact = levelOf(p.fields[r.level].Value, numbered)
@@ -148,21 +166,17 @@ type record struct {
 
 // members collects an object's members and gives the place behind it.
 func (p *Parser) members(b []byte, r *record) (end int, ok bool) {
-	i := skipSpace(b, 1)
+	i := jsonview.Space(b, 1)
 	if i < len(b) && b[i] == '}' {
 		return i + 1, true
 	}
 	for {
-		key := i
-		if i, ok = skipString(b, i); !ok {
-			return i, false
+		end, value, ok := jsonview.SkipKey(b, i)
+		if !ok {
+			return end, false
 		}
-		name := b[key+1 : i-1]
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
-			return i, false
-		}
-		value := skipSpace(b, i+1)
-		if i, ok = skipValue(b, value, 0); !ok {
+		name := b[i+1 : end-1]
+		if i, ok = jsonview.Skip(b, value, maxDepth); !ok {
 			return i, false
 		}
 		if len(p.fields) < maxFields {
@@ -170,14 +184,14 @@ func (p *Parser) members(b []byte, r *record) (end int, ok bool) {
 		} else {
 			r.more = true
 		}
-		if i = skipSpace(b, i); i >= len(b) {
+		if i = jsonview.Space(b, i); i >= len(b) {
 			return i, false
 		}
 		switch b[i] {
 		case '}':
 			return i + 1, true
 		case ',':
-			i = skipSpace(b, i+1)
+			i = jsonview.Space(b, i+1)
 		default:
 			return i, false
 		}
@@ -188,7 +202,7 @@ func (p *Parser) members(b []byte, r *record) (end int, ok bool) {
 // first level counts, and the best message.
 func (p *Parser) member(name, value []byte, r *record) {
 	if bytes.IndexByte(name, '\\') >= 0 {
-		name = unescape(nil, name) // never in a logger's own names
+		name = jsonview.AppendText(nil, name) // never in a logger's own names
 	}
 	place := len(p.fields)
 	p.fields = append(p.fields, telemetry.Field{Key: name, Value: value})

@@ -239,21 +239,6 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// unescape is what encoding/json makes of a string.
-func FuzzUnescape(f *testing.F) {
-	f.Add(`a\u00e9\ud83d\ude00\ud800x\n\"\\\/`)
-	f.Add(`\ud800\u0041`)
-	f.Fuzz(func(t *testing.T, text string) {
-		var want string
-		if strings.ToValidUTF8(text, "") != text || json.Unmarshal([]byte(`"`+text+`"`), &want) != nil {
-			return
-		}
-		if got := unescape(nil, []byte(text)); string(got) != want {
-			t.Fatalf("%q became %q, not %q", text, got, want)
-		}
-	})
-}
-
 func BenchmarkParse(b *testing.B) {
 	p := &Parser{}
 	for _, text := range everyShape {

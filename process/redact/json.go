@@ -1,9 +1,6 @@
 package redact
 
-import (
-	"unicode/utf16"
-	"unicode/utf8"
-)
+import "slipstream/process/jsonview"
 
 const (
 	// maxNesting is how deep JSON is read at all; deeper it is text.
@@ -19,8 +16,8 @@ func (p *Policy) JSON(dst, value []byte) ([]byte, bool) {
 	if !p.Suspect(value) {
 		return dst, false
 	}
-	start := skipSpace(value, 0)
-	if end, ok := skipJSON(value, start, 0); !ok || skipSpace(value, end) < len(value) {
+	start := jsonview.Space(value, 0)
+	if end, ok := jsonview.Skip(value, start, maxNesting); !ok || jsonview.Space(value, end) < len(value) {
 		return p.redactText(dst, nil, value, 0)
 	}
 	return p.walk(dst, value, 0)
@@ -43,7 +40,7 @@ func (p *Policy) walk(dst, value []byte, depth int) ([]byte, bool) {
 	scratch := p.work.Get().(*work)
 	defer p.work.Put(scratch)
 	w := walker{p: p, b: value, dst: dst, depth: depth, path: scratch.path[:0]}
-	w.value(skipSpace(value, 0))
+	w.value(jsonview.Space(value, 0))
 	scratch.path = w.path
 	if !w.changed {
 		return dst, false
@@ -62,7 +59,7 @@ func (w *walker) value(i int) int {
 	switch c := w.b[i]; c {
 	case '{', '[':
 		if w.nesting == maxWalked {
-			end, _ := skipJSON(w.b, i, 0)
+			end, _ := jsonview.Skip(w.b, i, maxNesting)
 			w.put(i, end, Mask, nobody)
 			return end
 		}
@@ -75,16 +72,16 @@ func (w *walker) value(i int) int {
 	case '"':
 		return w.text(i)
 	case 't', 'f', 'n':
-		end, _ := skipJSON(w.b, i, 0)
+		end, _ := jsonview.Skip(w.b, i, maxNesting)
 		return end
 	}
 	return w.number(i)
 }
 
 func (w *walker) array(i int) int {
-	for i = skipSpace(w.b, i+1); w.b[i] != ']'; {
-		if i = skipSpace(w.b, w.value(i)); w.b[i] == ',' {
-			i = skipSpace(w.b, i+1)
+	for i = jsonview.Space(w.b, i+1); w.b[i] != ']'; {
+		if i = jsonview.Space(w.b, w.value(i)); w.b[i] == ',' {
+			i = jsonview.Space(w.b, i+1)
 		}
 	}
 	return i + 1
@@ -92,7 +89,7 @@ func (w *walker) array(i int) int {
 
 // number masks a number that is a secret as text would be: of a card.
 func (w *walker) number(i int) int {
-	end, _ := skipJSON(w.b, i, 0)
+	end, _ := jsonview.Skip(w.b, i, maxNesting)
 	if end-i < 8 {
 		return end
 	}
@@ -112,7 +109,7 @@ func (w *walker) text(i int) int {
 	defer w.p.work.Put(scratch)
 	text := w.b[i+1 : end-1]
 	if !plain {
-		scratch.decoded = unquote(scratch.decoded[:0], text)
+		scratch.decoded = jsonview.AppendText(scratch.decoded[:0], text)
 		text = scratch.decoded
 	}
 	var changed bool
@@ -129,15 +126,15 @@ type member struct{ comma, key, keyEnd, value, end int }
 func (w *walker) object(i int) int {
 	open := i
 	kept, before := 0, member{}
-	for i = skipSpace(w.b, i+1); w.b[i] != '}'; {
+	for i = jsonview.Space(w.b, i+1); w.b[i] != '}'; {
 		m := member{comma: before.end, key: i}
 		m.keyEnd, _ = stringEnd(w.b, i)
-		m.value = skipSpace(w.b, skipSpace(w.b, m.keyEnd)+1)
+		m.value = jsonview.Space(w.b, jsonview.Space(w.b, m.keyEnd)+1)
 		removed := w.member(&m, before)
-		i = skipSpace(w.b, m.end)
+		i = jsonview.Space(w.b, m.end)
 		comma := w.b[i] == ','
 		if comma {
-			i = skipSpace(w.b, i+1)
+			i = jsonview.Space(w.b, i+1)
 		}
 		switch {
 		case !removed:
@@ -162,7 +159,7 @@ func (w *walker) member(m *member, before member) (removed bool) {
 		w.path = append(w.path, '.')
 	}
 	from := len(w.path)
-	w.path = unquote(w.path, w.b[m.key+1:m.keyEnd-1])
+	w.path = jsonview.AppendText(w.path, w.b[m.key+1:m.keyEnd-1])
 	name := w.path[from:]
 	action, by := w.p.keyAction(w.path, from)
 	if named, who := w.named(name, before); named > action {
@@ -179,12 +176,12 @@ func (w *walker) member(m *member, before member) (removed bool) {
 		w.text(m.key)
 		m.end = w.value(m.value)
 	case action == Remove:
-		m.end, _ = skipJSON(w.b, m.value, 0)
+		m.end, _ = jsonview.Skip(w.b, m.value, maxNesting)
 		w.p.hits[by].Add(1)
 		removed = true
 	default:
 		w.text(m.key)
-		m.end, _ = skipJSON(w.b, m.value, 0)
+		m.end, _ = jsonview.Skip(w.b, m.value, maxNesting)
 		w.put(m.value, m.end, action, by)
 	}
 	w.path = w.path[:outer]
@@ -198,7 +195,7 @@ func (w *walker) named(name []byte, before member) (Action, uint16) {
 		before.end-before.value > longestKey {
 		return Keep, 0
 	}
-	key := unquote(nil, w.b[before.value+1:before.end-1])
+	key := jsonview.AppendText(nil, w.b[before.value+1:before.end-1])
 	return w.p.keyAction(key, 0)
 }
 
@@ -215,19 +212,12 @@ func (w *walker) put(from, to int, action Action, by uint16) {
 	w.cut(from, to)
 	w.dst = append(w.dst, '"')
 	if action == Hash && len(text) < len(value) {
-		text = unquote(nil, text)
+		text = jsonview.AppendText(nil, text)
 	}
 	w.dst = append(w.p.replaced(w.dst, text, action), '"')
 	if by != nobody {
 		w.p.hits[by].Add(1)
 	}
-}
-
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
-		i++
-	}
-	return i
 }
 
 // stringEnd gives the end of the string that begins at i, and whether it has no
@@ -241,172 +231,6 @@ func stringEnd(b []byte, i int) (end int, plain bool) {
 		}
 	}
 	return i + 1, plain
-}
-
-// skipJSON gives where the value that begins at i ends; if it is none, where that
-// was seen.
-func skipJSON(b []byte, i, nesting int) (end int, ok bool) {
-	if i >= len(b) {
-		return i, false
-	}
-	switch b[i] {
-	case '{', '[':
-		if nesting == maxNesting {
-			return i, false
-		}
-		return skipContainer(b, i, nesting+1)
-	case '"':
-		return skipString(b, i)
-	case 't':
-		return skipWord(b, i, "true")
-	case 'f':
-		return skipWord(b, i, "false")
-	case 'n':
-		return skipWord(b, i, "null")
-	}
-	return skipNumber(b, i)
-}
-
-func skipContainer(b []byte, i, nesting int) (end int, ok bool) {
-	object, closing := b[i] == '{', b[i]+2
-	if i = skipSpace(b, i+1); i < len(b) && b[i] == closing {
-		return i + 1, true
-	}
-	for {
-		if object {
-			if i >= len(b) || b[i] != '"' {
-				return i, false
-			}
-			if i, ok = skipString(b, i); !ok {
-				return i, false
-			}
-			if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
-				return i, false
-			}
-			i = skipSpace(b, i+1)
-		}
-		if i, ok = skipJSON(b, i, nesting); !ok {
-			return i, false
-		}
-		i = skipSpace(b, i)
-		switch {
-		case i >= len(b):
-			return i, false
-		case b[i] == closing:
-			return i + 1, true
-		case b[i] != ',':
-			return i, false
-		}
-		i = skipSpace(b, i+1)
-	}
-}
-
-func skipWord(b []byte, i int, word string) (end int, ok bool) {
-	if len(b)-i < len(word) || string(b[i:i+len(word)]) != word {
-		return i, false
-	}
-	return i + len(word), true
-}
-
-func skipString(b []byte, i int) (end int, ok bool) {
-	for i++; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			return i + 1, true
-		case c < ' ':
-			return i, false
-		case c == '\\':
-			if i++; i >= len(b) {
-				return i, false
-			}
-			switch b[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if i+4 >= len(b) || run(b[:i+5], i+1, digit|hexLetter) != i+5 {
-					return i, false
-				}
-				i += 4
-			default:
-				return i, false
-			}
-		}
-	}
-	return i, false
-}
-
-func skipNumber(b []byte, i int) (end int, ok bool) {
-	if b[i] == '-' {
-		i++
-	}
-	from := i
-	if i = run(b, i, digit); i == from || b[from] == '0' && i > from+1 {
-		return i, false
-	}
-	if i < len(b) && b[i] == '.' {
-		from = i + 1
-		if i = run(b, from, digit); i == from {
-			return i, false
-		}
-	}
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
-		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
-			i++
-		}
-		from = i
-		if i = run(b, i, digit); i == from {
-			return i, false
-		}
-	}
-	return i, true
-}
-
-// unquote appends the text of a string's inside, which is valid.
-func unquote(dst, inside []byte) []byte {
-	for i := 0; i < len(inside); i++ {
-		c := inside[i]
-		if c != '\\' {
-			dst = append(dst, c)
-			continue
-		}
-		i++
-		switch c = inside[i]; c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r := hex4(inside[i+1:])
-			i += 4
-			if utf16.IsSurrogate(r) && i+6 < len(inside) && inside[i+1] == '\\' && inside[i+2] == 'u' {
-				if both := utf16.DecodeRune(r, hex4(inside[i+3:])); both != utf8.RuneError {
-					r = both
-					i += 6
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
-			continue
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
-func hex4(digits []byte) (r rune) {
-	for _, c := range digits[:4] {
-		switch {
-		case is(c, digit):
-			r = r<<4 | rune(c-'0')
-		default:
-			r = r<<4 | rune(c&^0x20-'A'+10)
-		}
-	}
-	return r
 }
 
 // appendEscaped appends text as the inside of a string of JSON.

@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+
+	"slipstream/process/jsonview"
 )
 
 const (
@@ -92,7 +94,7 @@ func (f *finder) embedded(final []span, depth int) []span {
 		if b := b[:min(i+1, len(b))]; i >= len(b) || b[i] != '{' && b[i] != '[' {
 			continue
 		}
-		end, ok := skipJSON(b, i, 0)
+		end, ok := jsonview.Skip(b, i, maxNesting)
 		if !ok {
 			i = max(end, i+1)
 			continue

@@ -270,8 +270,8 @@ func TestChosen(t *testing.T) {
 type survivor struct{ runs []*survivingRun }
 
 type survivingRun struct {
-	frames []byte
-	over   bool
+	heapRun
+	over bool
 }
 
 func (s *survivor) Open(time.Time) Run {
@@ -280,20 +280,7 @@ func (s *survivor) Open(time.Time) Run {
 	return r
 }
 
-func (r *survivingRun) Append(l *telemetry.Log) int {
-	before := len(r.frames)
-	r.frames = frame.Encoder{}.AppendLog(r.frames, l)
-	return len(r.frames) - before
-}
-
-func (r *survivingRun) AppendExport(x *telemetry.Export, n frame.Note) int {
-	before := len(r.frames)
-	r.frames = frame.Encoder{Note: n}.AppendExport(r.frames, x)
-	return len(r.frames) - before
-}
-
-func (r *survivingRun) Pages(each func([]byte)) { each(r.frames) }
-func (r *survivingRun) Release()                { r.over = true }
+func (r *survivingRun) Release() { r.over = true }
 
 // After a kill at any moment, what was emitted, what was dropped by a decision and
 // what the next process finds is everything, once.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -32,11 +33,8 @@ type Firehose struct {
 // installs it, a quarter of a minute: it needs python3 with venv, and PyPI.
 func StartFirehose(t testing.TB) *Firehose {
 	t.Helper()
-	address := freeAddress(t)
-	host, port := address[:len("127.0.0.1")], address[len("127.0.0.1:"):]
-	f := &Firehose{Endpoint: "http://" + address}
-	server := []string{"-m", "moto.server", "-H", host, "-p", port}
-	f.process = &process{path: motoPython(t), args: server, ready: f.Endpoint}
+	f := &Firehose{process: newMoto(t)}
+	f.Endpoint = f.process.ready
 	provider := credentials.NewStaticCredentialsProvider(accessKey, secretKey, "")
 	// No connection stays: tests look for goroutines that were left behind.
 	alone := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -48,6 +46,15 @@ func StartFirehose(t testing.TB) *Firehose {
 	})}
 	f.process.start(t)
 	return f
+}
+
+// newMoto is moto's server at an address of its own, not yet started.
+func newMoto(t testing.TB) *process {
+	t.Helper()
+	address := freeAddress(t)
+	host, port, _ := strings.Cut(address, ":")
+	return &process{path: motoPython(t), args: []string{"-m", "moto.server", "-H", host, "-p", port},
+		ready: "http://" + address}
 }
 
 // Env is the environment that leads a Firehose client here, as NAME=value.

@@ -27,11 +27,8 @@ type Secrets struct {
 // StartSecrets runs a server until the test ends; see StartFirehose.
 func StartSecrets(t testing.TB) *Secrets {
 	t.Helper()
-	address := freeAddress(t)
-	host, port := address[:len("127.0.0.1")], address[len("127.0.0.1:"):]
-	s := &Secrets{Endpoint: "http://" + address}
-	server := []string{"-m", "moto.server", "-H", host, "-p", port}
-	s.process = &process{path: motoPython(t), args: server, ready: s.Endpoint}
+	s := &Secrets{process: newMoto(t)}
+	s.Endpoint = s.process.ready
 	s.process.start(t)
 	return s
 }
