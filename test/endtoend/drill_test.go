@@ -29,7 +29,7 @@ func TestTroubleOnTheWay(t *testing.T) {
 	s3 := servers.StartS3(t)
 	for name, make := range map[string]func(int) servers.Trouble{
 		"reset":              every(3, servers.Trouble{Reset: true}),
-		"stalled":            every(4, servers.Trouble{Hang: true}),
+		"stalled":            every(8, servers.Trouble{Hang: true}), // each costs the send timeout
 		"503 with a wish":    every(3, servers.Trouble{Status: http.StatusServiceUnavailable, RetryAfter: 1}),
 		"429":                every(2, servers.Trouble{Status: http.StatusTooManyRequests}),
 		"answers forgotten":  every(3, servers.Trouble{Forget: true}),
