@@ -94,7 +94,7 @@ func TestHangingDestinationHoldsOnce(t *testing.T) {
 	proxy.Make(always(servers.Trouble{Hang: true}))
 	s := play{env: s3Env(s3, map[string]string{
 		"AWS_ENDPOINT_URL_S3":     proxy.Endpoint,
-		"SLIPSTREAM_DESTINATIONS": "s3://logs", "SLIPSTREAM_FLUSH": "end", "SLIPSTREAM_MAX_HOLD_MS": "200",
+		"SLIPSTREAM_DESTINATIONS": "s3://logs", "SLIPSTREAM_FLUSH": "end", "SLIPSTREAM_MAX_HOLD_MS": "1000",
 	})}.start(t)
 	s.run(t, 0, 10, 10, 100)
 	held := 0
@@ -102,7 +102,7 @@ func TestHangingDestinationHoldsOnce(t *testing.T) {
 		if r.Status != "success" {
 			t.Errorf("an invocation ended with %s", r.Status)
 		}
-		if r.ExtensionOverhead > 150*time.Millisecond {
+		if r.ExtensionOverhead > 800*time.Millisecond { // no busy machine's own delay
 			held++
 		}
 	}
