@@ -1,6 +1,7 @@
 package endtoend_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -40,6 +41,15 @@ func (s *stage) taken(t *testing.T) lines {
 		}
 	}
 	return l
+}
+
+// reported tells whether the extension has taken an invocation's report, behind which
+// nothing of the invocation comes.
+func (s *stage) reported() bool {
+	deliveries, _ := s.recorder.Deliveries("slipstream-extension")
+	return slices.ContainsFunc(deliveries, func(d emulator.Delivery) bool {
+		return d.Status == 200 && bytes.Contains(d.Body, []byte(`"platform.report"`))
+	})
 }
 
 // seed is SLIPSTREAM_TEST_SEED or a new one, which the log names.
