@@ -355,7 +355,8 @@ func TestNoSecretLeaves(t *testing.T) {
 	for i := range rounds {
 		if result := l.plant(t, i*n/rounds, (i+1)*n/rounds); result.FunctionError != "" {
 			failed++
-			if i != rounds/2-1 {
+			// The function may see that the extension is gone before the platform does, in the next round.
+			if i != rounds/2-1 && i != rounds/2 {
 				t.Errorf("round %d: %.600s", i, result.Payload)
 			}
 		}
@@ -381,7 +382,7 @@ func TestNoSecretLeaves(t *testing.T) {
 			}
 		}
 	}
-	if failed > 1 || !bytes.Contains(l.found["file"], []byte("slipstream.metrics")) {
+	if failed > 2 || !bytes.Contains(l.found["file"], []byte("slipstream.metrics")) {
 		t.Errorf("%d rounds failed, and the own metrics are to be there", failed)
 	}
 }
