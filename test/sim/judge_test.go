@@ -204,7 +204,7 @@ func (l *life) judgeEnd(lost int) {
 	if l.plan.deaf != "" {
 		until = began
 	} else if r := l.last; r != nil && r.definite() && !several {
-		until = earlier(until, later(r.settled, began))
+		until = earlier(later(r.settled, began), began.Add(2*left/3)) // other posts before it may have let it wait on
 	} else if (r == nil || r.offered == 0) && l.returned.Before(until.Add(-slack)) && !several {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(began), until.Sub(began))
