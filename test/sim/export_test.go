@@ -92,6 +92,8 @@ type exported struct {
 	failed bool      // it tells of a failure
 	at     time.Time // as the function's clock has it
 	trace  string    // hexadecimal, or empty
+
+	weighed bool // it arrived as one that stands for others
 }
 
 // sdk is the function's exporter in one life.
@@ -556,7 +558,11 @@ func (r *record) arrivedAs(text string, w *world) {
 		r.of != "" && strings.Contains(text, strconv.Quote(r.of)) != (r.export.tells == "id") {
 		w.problem("record %d (%s) arrived as %s, want %s", r.token, r.kind, text, r.json())
 	}
-	if strings.Contains(text, "adjusted_count") && r.export.sure && !w.chosen(r.of) {
+	weighed := strings.Contains(text, "adjusted_count")
+	w.mu.Lock()
+	r.export.weighed = weighed
+	w.mu.Unlock()
+	if weighed && r.export.sure && !w.chosen(r.of) {
 		w.problem("record %d (%s) stands for others, and invocation %s is not the one of many", r.token, r.kind, r.of)
 	}
 }

@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"slices"
 	"time"
 
 	"slipstream/process/sample"
@@ -152,11 +153,11 @@ func (w *world) surely(r *record) bool {
 	return before != nil && before.told() && f.woke.Sub(before.done.made) > blur
 }
 
-// mayKeep tells whether there is any reason to keep the invocation, whether or not
-// the edge has heard of it. The caller holds w.mu.
-func (f *fate) mayKeep() bool {
+// unusual tells whether there is any reason to keep the invocation beside its number,
+// whether or not the edge has heard of it. The caller holds w.mu.
+func (f *fate) unusual() bool {
 	w := f.l.w
-	if w.chosen(f.id) || f.status != "success" {
+	if f.status != "success" {
 		return true
 	}
 	for _, x := range w.failing[f.id] {
@@ -191,18 +192,27 @@ func (f *fate) ended() bool {
 	return true
 }
 
-// mustDrop tells whether an exported record must not be there: it is surely of an
-// invocation that ended well, the edge was told so, and there is no other reason of
-// the sampler's: no want of room, and none of the failures in this life of which it
-// is not sure whose they are; where the process was killed, none that it may have
-// kept back for the next invocation, together with this one. The caller holds w.mu.
-func (w *world) mustDrop(r *record) bool {
+// byNumber tells whether nothing but its invocation's number decides on an exported
+// record: it is surely of one that ended well, the edge was told so, and there is no
+// other reason of the sampler's: no want of room, and none of the failures in this
+// life of which it is not sure whose they are; where the process was killed, none that
+// it may have kept back for the next invocation, together with this one. What only its
+// time tells was not made close to an end; and if the edge had not read INVOKE then,
+// all this is so of the invocation before, too. The caller holds w.mu.
+func (w *world) byNumber(r *record) bool {
 	p, f := w.plan.policy, w.fates[r.of]
-	if p == nil || !p.sampled || !p.exports || f == nil || !w.surely(r) || f.mayKeep() || !f.ended() {
+	if p == nil || !p.sampled || !p.exports || f == nil || !w.surely(r) || f.unusual() || !f.ended() {
 		return false
 	}
-	if r.export.tells == "time" && (!r.made.After(f.l.reads[f.index].at) || f.done.made.Sub(r.made) < blur) {
-		return false
+	if r.export.tells == "time" {
+		before := f.before()
+		switch {
+		case f.done.made.Sub(r.made) < blur:
+			return false
+		case r.made.After(f.l.reads[f.index].at):
+		case before.unusual() || w.chosen(before.id) || !before.ended():
+			return false
+		}
 	}
 	of := w.crowds[f.l.number]
 	return of.bytes < p.bytes && !of.unsure && !(of.timed && f.l.killed)
@@ -235,20 +245,16 @@ func (w *world) crowdOf(number int) (c crowd) {
 // judgeExports checks, at the very end, what must not be there, and that the edge has
 // counted exactly what is not.
 func (w *world) judgeExports() {
-	p := w.plan.policy
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for number := range w.lived {
 		w.crowds = append(w.crowds, w.crowdOf(number))
+		w.judgeUnwanted(number)
 	}
 	for _, lane := range w.lanes {
 		for _, r := range w.records {
-			if r.export == nil || p == nil {
-				continue
-			}
-			if _, there := lane.where[r.token]; there && w.mustDrop(r) {
-				w.problem("%s: record %d (%s) is of invocation %s, which was good, and was not dropped", lane.plan.name,
-					r.token, r.kind, r.of)
+			if _, there := lane.where[r.token]; there && r.export != nil && w.byNumber(r) {
+				w.judgeNumber(lane, r)
 			}
 		}
 		if lane.plan.types != "" || lane.given > 0 || len(lane.refused) > 0 {
@@ -257,6 +263,35 @@ func (w *world) judgeExports() {
 		for _, l := range w.lived {
 			w.judgeDropped(lane, l)
 		}
+	}
+}
+
+// judgeNumber checks a record that is there, though only its invocation's number can
+// be why: then it stands for all of which it is the one.
+func (w *world) judgeNumber(lane *lane, r *record) {
+	switch {
+	case !w.chosen(r.of):
+		w.problem("%s: record %d (%s) is of invocation %s, which was good, and was not dropped", lane.plan.name,
+			r.token, r.kind, r.of)
+	case !r.export.weighed:
+		w.problem("%s: record %d (%s) of invocation %s, which was chosen, stands for itself alone", lane.plan.name,
+			r.token, r.kind, r.of)
+	}
+}
+
+// judgeUnwanted checks a life's count of exported records that no destination takes:
+// all of them, where none are dropped before. The caller holds w.mu.
+func (w *world) judgeUnwanted(life int) {
+	least, most := 0, 0
+	for _, r := range w.records {
+		wanted := func(lane *lane) bool { return lane.wants(r.kind) }
+		if r.export != nil && r.life == life && !slices.ContainsFunc(w.lanes, wanted) {
+			least, most = least+r.acked, most+r.offered
+		}
+	}
+	if n := w.unwanted[life]; n > most || n < least && w.plan.policy == nil {
+		w.problem("life %d: %d to %d exported records are of a kind that no destination takes, and the edge says %d", life,
+			least, most, n)
 	}
 }
 

@@ -194,7 +194,8 @@ type world struct {
 	fates    map[string]*fate       // by invocation
 	failing  map[string][]*record   // by invocation: exported records that tell of a failure
 	lived    []*life
-	crowds   []crowd // by life
+	crowds   []crowd     // by life
+	unwanted map[int]int // by life: exported records that no destination takes, as the edge says
 }
 
 // runSeed runs one seed in a bubble of virtual time and gives what was wrong.
@@ -202,7 +203,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	d := newDice(n)
 	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}, heap: map[string]int{},
 		dropped: map[int]int{}, exports: map[int]map[string]int{}, fates: map[string]*fate{},
-		failing: map[string][]*record{}}
+		failing: map[string][]*record{}, unwanted: map[int]int{}}
 	if n >= policySeeds {
 		w.plan = draw(newDice(n - policySeeds))
 		w.plan.drawPolicy(newDice(n))
@@ -343,7 +344,7 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	var lane string
 	text := r.Message
 	dropped, malformed, policy := 0, 0, 0
-	foreign, heap := false, 0
+	foreign, heap, unwanted := false, 0, 0
 	var exports map[string]int
 	r.Attrs(func(attr slog.Attr) bool {
 		text += " " + attr.String()
@@ -375,6 +376,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 			policy += exports["not_sampled"]
 		case "records":
 			heap = n()
+		case "unwanted":
+			unwanted = n()
 		case "skipped":
 			skipped, _ := attr.Value.Any().(map[string]int)
 			foreign = len(skipped) > 0
@@ -398,6 +401,12 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 		h.w.dropped[h.w.life], h.w.exports[h.w.life] = policy, exports
 	case "telemetry lost on the way in":
 		h.w.refused = dropped
+	case "data from the function lost on the way in":
+		h.w.unwanted[h.w.life] = unwanted
+		delete(a.dropped, "otlp.incomplete") // the adversary's
+		if len(a.dropped) > 0 {
+			h.w.problems = append(h.w.problems, fmt.Sprintf("the edge says that it dropped %v", a.dropped))
+		}
 	}
 	return nil
 }
