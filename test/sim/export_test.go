@@ -40,6 +40,9 @@ type burst struct {
 	waits   bool // the function does, for the answer
 }
 
+// few and many records are made at once.
+const few, many = 3, 40
+
 // drawExports has the function of half of the plans export by itself.
 func (p *plan) drawExports(d dice) {
 	if !d.chance(50) {
@@ -70,13 +73,13 @@ func drawWork(d dice, duration, limit time.Duration) sdkWork {
 		s.after = d.between(0, pick(d, time.Microsecond, 3*time.Millisecond, 2*time.Second))
 	}
 	for range d.IntN(3) {
-		b := burst{at: d.between(0, duration), records: 1 + d.IntN(3), exports: d.chance(60)}
+		b := burst{at: d.between(0, duration), records: 1 + d.IntN(few), exports: d.chance(60)}
 		if d.chance(10) {
 			b.at = duration - min(duration, d.between(0, 4*time.Millisecond))
 		}
 		b.waits = b.at+inTime < limit && d.chance(50)
 		if d.chance(3) {
-			b.records = 40
+			b.records = many
 		}
 		s.bursts = append(s.bursts, b)
 	}
@@ -133,6 +136,10 @@ func (s *sdk) draw(count *uint64) dice {
 
 // make makes records of an invocation, empty for none. They wait for an export.
 func (s *sdk) make(id string, n int) {
+	repeats := 8
+	if s.draw(&s.made).chance(3) || n > few && s.draw(&s.made).chance(30) {
+		repeats = 200
+	}
 	for range n {
 		d := s.draw(&s.made)
 		x := &exported{tells: pick(d, "id", "id", "id", "trace", "time", "time"), failed: d.chance(3),
@@ -148,7 +155,7 @@ func (s *sdk) make(id string, n int) {
 			x.trace = ""
 		}
 		r := s.l.w.newRecord(s.l.number, kind, func(token int) string {
-			return fmt.Sprintf("~%d~ %s", token, strings.Repeat(`of "the" function, `, 1+d.IntN(8)))
+			return fmt.Sprintf("~%d~ %s", token, strings.Repeat(`of "the" function, `, 1+d.IntN(repeats)))
 		})
 		s.l.w.mu.Lock()
 		r.of, r.export = id, x
