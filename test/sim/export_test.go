@@ -95,6 +95,7 @@ type exported struct {
 	failed bool      // it tells of a failure
 	at     time.Time // as the function's clock has it
 	trace  string    // hexadecimal, or empty
+	last   time.Time // when the last of those was made that are exported together with it and name no invocation
 
 	weighed bool // it arrived as one that stands for others
 }
@@ -301,7 +302,11 @@ func (s *sdk) post(kind string, records []*record, tries int) {
 		case http.StatusOK:
 			p.acked()
 			return
-		case 0, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout:
+		case 0, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		case http.StatusRequestTimeout, http.StatusBadRequest:
+			if !p.parts { // the second came after a freeze
+				s.l.w.problem("an export was answered with %d", status)
+			}
 		default:
 			s.l.w.problem("an export was answered with %d", status)
 		}
@@ -317,13 +322,18 @@ func (s *sdk) tell(records []*record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	here := map[string]bool{}
+	var last time.Time
 	for _, r := range records {
 		here[r.export.trace] = here[r.export.trace] || r.export.tells == "id"
+		if r.export.tells != "id" {
+			last = later(last, r.made)
+		}
 	}
 	s.l.w.mu.Lock()
 	defer s.l.w.mu.Unlock()
 	for _, r := range records {
 		x := r.export
+		x.last = last
 		x.sure = x.tells == "id" || x.tells == "trace" && !s.plan.oneTrace && (here[x.trace] || s.known[x.trace])
 	}
 }
@@ -332,6 +342,7 @@ func (s *sdk) tell(records []*record) {
 type parcel struct {
 	sdk     *sdk
 	records []*record
+	parts   bool // it was sent in two
 	named   bool // the header Slipstream-Id says that it is the same again
 	text    string
 }
@@ -377,6 +388,7 @@ func (p *parcel) try(d dice) int {
 	torn, lost := d.chance(4), d.chance(6)
 	if torn || d.chance(5) {
 		n := d.IntN(len(text))
+		p.parts = true
 		_, _ = c.Write([]byte(text[:n])) // the second tells
 		text = text[n:]
 		awake := s.sleep(d.between(0, 5*time.Millisecond))
@@ -408,6 +420,7 @@ func (p *parcel) try(d dice) int {
 	case resp.StatusCode != http.StatusOK:
 		_ = c.Close()
 		p.refused(before)
+		s.l.w.logf("function: an export is refused: %s", answer)
 		return resp.StatusCode
 	}
 	if len(answer) > len("{}") {

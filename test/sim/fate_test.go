@@ -174,10 +174,10 @@ func (f *fate) unusual() bool {
 }
 
 // ended tells whether the edge was told of the invocation's end, soon enough: before
-// the first freeze after it, in which more time may pass than it waits for that. The
-// caller holds w.mu.
+// the first freeze after it, in which more time may pass than it waits for that, as
+// when its clock is set forward. The caller holds w.mu.
 func (f *fate) ended() bool {
-	if f.report == nil || !f.report.definite() {
+	if f.report == nil || !f.report.definite() || f.l.w.clock.forward() > 0 {
 		return false
 	}
 	told := f.report.settled
@@ -197,16 +197,19 @@ func (f *fate) ended() bool {
 // other reason of the sampler's: no want of room, and none of the failures in this
 // life of which it is not sure whose they are; where the process was killed, none that
 // it may have kept back for the next invocation, together with this one. What only its
-// time tells was not made close to an end; and if the edge had not read INVOKE then,
-// all this is so of the invocation before, too. The caller holds w.mu.
+// time tells was not made close to an end, nor exported together with what was made
+// after it, unless all this is so of the next invocation; and if the edge had not read
+// INVOKE then, of the one before. The caller holds w.mu.
 func (w *world) byNumber(r *record) bool {
 	p, f := w.plan.policy, w.fates[r.of]
 	if p == nil || !p.sampled || !p.exports || f == nil || !w.surely(r) || f.unusual() || !f.ended() {
 		return false
 	}
 	if r.export.tells == "time" {
-		before := f.before()
+		before, after := f.before(), w.fates[f.l.id(f.index+1)]
 		switch {
+		case f.done.made.Sub(r.export.last) < blur && (after == nil || after.unusual() || w.chosen(after.id)):
+			return false
 		case f.done.made.Sub(r.made) < blur:
 			return false
 		case r.made.After(f.l.reads[f.index].at):
@@ -285,8 +288,12 @@ func (w *world) judgeUnwanted(life int) {
 	least, most := 0, 0
 	for _, r := range w.records {
 		wanted := func(lane *lane) bool { return lane.wants(r.kind) }
-		if r.export != nil && r.life == life && !slices.ContainsFunc(w.lanes, wanted) {
+		switch {
+		case r.export == nil || slices.ContainsFunc(w.lanes, wanted):
+		case r.life == life:
 			least, most = least+r.acked, most+r.offered
+		case r.life < life && w.plan.policy != nil: // an earlier process may have held it
+			most += r.offered
 		}
 	}
 	if n := w.unwanted[life]; n > most || n < least && w.plan.policy == nil {
