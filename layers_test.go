@@ -170,7 +170,7 @@ var layers = []row{
 	// What real libraries write is read by the step itself: there is no wire in between.
 	{prefix: "test/emf", project: []string{"test/install"}, tests: []string{"process/logmetric", "telemetry"}},
 	// The simulated platform shares nothing with the emulator, nor with the edge's client of it.
-	{prefix: "test/sim", tests: []string{"edge", "destination", "telemetry", "wire"}},
+	{prefix: "test/sim", tests: []string{"edge", "destination", "process/sample", "telemetry", "wire"}},
 }
 
 const (

@@ -212,6 +212,52 @@ func TestExportsAfterAThaw(t *testing.T) {
 	}
 }
 
+// Of a batch that spans the end of an invocation, of which the extension has not heard
+// yet, each failure is of the invocation that it was made in, whatever else is in the
+// batch.
+func TestFailuresAroundAnEnd(t *testing.T) {
+	span := func(name string, status int, at time.Time) string {
+		return fmt.Sprintf(`{"name":"word-%s.","status":{"code":%d},"startTimeUnixNano":"%d"}`, name, status, at.UnixNano())
+	}
+	now := time.Now()
+	end, begin := now.Add(-time.Minute), now
+	for name, tt := range map[string]struct {
+		before, after int // status of a span made then
+		want          []string
+	}{
+		"before": {2, 0, []string{"line-of-one", "before", "after"}},
+		"after":  {0, 2, []string{"before", "after", "line-of-two"}}, // who is together in doubt is kept
+		"both":   {2, 2, []string{"line-of-one", "before", "after", "line-of-two"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			e := collecting(t, map[string]string{"SLIPSTREAM_DESTINATIONS": "file://" + folder + "?compression=none",
+				"SLIPSTREAM_SAMPLE": "0", "SLIPSTREAM_SELF_METRICS": "false", "SLIPSTREAM_PLATFORM_METRICS": "false"})
+			shutdown := e.runLanes()
+			e.invocation.Begin("one", end.Add(-time.Minute))
+			e.platform(t, end, "one", "platform.start", "function word-line-of-one.")
+			x := exportOf(t, telemetry.Traces, fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[%s,%s]}]}]}`,
+				span("before", tt.before, end.Add(-time.Second)), span("after", tt.after, begin)))
+			x.Records = 2
+			if err := e.takeExport(x); err != nil {
+				t.Fatal(err)
+			}
+			e.platform(t, end, "one", "platform.runtimeDone success")
+			e.invocation.Begin("two", begin.Add(time.Millisecond))
+			e.mu.Lock()
+			e.logs.Invoked(begin.Add(time.Millisecond))
+			e.mu.Unlock()
+			e.platform(t, end, "one", "platform.report success")
+			e.platform(t, now.Add(time.Minute), "two", "platform.start", "function word-line-of-two.",
+				"platform.runtimeDone success", "platform.report success")
+			shutdown()
+			if diff := cmp.Diff(tt.want, found(readAll(t, folder))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // Exports that a dead process held are kept, in their order with its records.
 func TestHeldExportsAreAdopted(t *testing.T) {
 	folder := t.TempDir()

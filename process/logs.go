@@ -230,8 +230,12 @@ func (l *Logs) Invoked(now time.Time) {
 // Told takes note of what a part of an export says of its invocation. Use it, and the
 // three below, where there is sampling: LogPolicy.Sample.
 func (l *Logs) Told(p *invocation.Part, now time.Time) {
-	if p.Failed {
-		l.sampler.FailedAt(p.RequestID, p.At, now)
+	if !p.Failed {
+		return
+	}
+	l.sampler.FailedAt(p.RequestID, p.FirstError, now)
+	if p.LastError.After(p.FirstError) {
+		l.sampler.FailedAt(p.RequestID, p.LastError, now)
 	}
 }
 

@@ -58,6 +58,7 @@ type Pacer struct {
 	flushed bool // of this invocation, at its end
 	urgent  bool // of this invocation, before its deadline
 	owed    bool // a failed invocation's records wait
+	lost    bool // records were, since next was called: the end of one whose INVOKE is not read yet may be among them
 	until   time.Time
 }
 
@@ -96,6 +97,8 @@ func (p *Pacer) Invoked(now time.Time, requestID string, deadline time.Time, ans
 	default:
 		p.hold = false
 	}
+	p.hold = p.hold && !(p.lost && p.now.done.IsZero())
+	p.lost = false
 }
 
 // Done takes note that the runtime is done with an invocation, at the time that
@@ -116,6 +119,7 @@ func (p *Pacer) Done(requestID string, at time.Time, failed bool) {
 // Lost takes note that records were dropped, or cannot be taken now: what a hold
 // waits for may be among them.
 func (p *Pacer) Lost() {
+	p.lost = p.lost || !p.pending
 	if p.hold && p.now.done.IsZero() {
 		p.hold = false
 	}

@@ -85,6 +85,16 @@ func TestPacer(t *testing.T) {
 			{at: 0, what: "invoke", id: "a", again: 9.5},
 			{at: 1, what: "lost", next: true, again: 9.5},
 		}},
+		"it may have been dropped before the INVOKE is read": {with(End), []beat{
+			{at: 1, what: "lost"},
+			{at: 1.1, what: "invoke", id: "a", next: true, again: 10.6},
+			{at: 1.2, what: "done", id: "a", doneAt: 1.2},
+			{at: 2, what: "lost"},
+			{at: 2, what: "done", id: "b", doneAt: 2},
+			{at: 2.1, what: "invoke", id: "b", unsent: true, flush: true, again: 2.248},
+			{at: 2.2, what: "look", next: true},
+			{at: 3, what: "invoke", id: "c", again: 12.5},
+		}},
 		"the end may be known before the INVOKE is read": {with(End), []beat{
 			{at: 1, what: "done", id: "a", doneAt: 1},
 			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.248},

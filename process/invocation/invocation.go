@@ -31,6 +31,9 @@ type Part struct {
 	At      time.Time
 	Failed  bool // it has a span that failed, or a log record of an error
 	Records int
+	// FirstError and LastError are when the earliest and the latest of those were made,
+	// where At is not zero: an end may lie between them and At.
+	FirstError, LastError time.Time
 }
 
 // Divider divides one export after the other, in one goroutine at a time.
@@ -99,9 +102,22 @@ func (d *Divider) Read(x *telemetry.Export, h *History, now time.Time) []Part {
 		if p.Records++; at.After(p.At) {
 			p.At = at
 		}
-		p.Failed = p.Failed || r.failed
+		if r.failed {
+			p.failed(at)
+		}
 	}
 	return d.parts
+}
+
+// failed takes note of a failure.
+func (p *Part) failed(at time.Time) {
+	if !p.Failed || at.Before(p.FirstError) {
+		p.FirstError = at
+	}
+	if at.After(p.LastError) {
+		p.LastError = at
+	}
+	p.Failed = true
 }
 
 // find gives the part of a record that does not say whose it is, and its time if

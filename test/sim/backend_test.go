@@ -242,7 +242,7 @@ func later(a, b time.Time) time.Time {
 // short is a batch id without the environment's random part.
 func short(id string) string { return id[strings.LastIndex(id, "-"):] }
 
-// linesOf reads a batch.
+// linesOf reads a batch: a line a record.
 func linesOf(batch *destination.Batch) ([]string, error) {
 	text := batch.Body
 	if batch.Encoding == "gzip" {
@@ -254,5 +254,13 @@ func linesOf(batch *destination.Batch) ([]string, error) {
 			return nil, err
 		}
 	}
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
+	var all []string
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(text), "\n"), "\n") {
+		entries, err := entriesOf(line)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+	}
+	return all, nil
 }

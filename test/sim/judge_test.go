@@ -43,6 +43,7 @@ func (l *life) judge() {
 type tally struct {
 	definite, perhaps, missing int
 	early                      int // of definite: from before the restore, when nothing is on the disk
+	one                        int // of missing: its number
 }
 
 func (l *life) tally(lane *lane) tally {
@@ -56,17 +57,18 @@ func (l *life) tally(lane *lane) tally {
 		_, there := lane.where[r.token]
 		switch {
 		case !r.definite():
-			if r.offered > 0 && r.life == l.number {
-				t.perhaps++
+			if r.life == l.number {
+				t.perhaps += r.doubts()
 			}
 			continue
 		case !there && !lane.refused[r.token] && l.w.mustKeep(r):
-			t.missing++
+			t.missing, t.one = t.missing+1, r.token
 		}
 		if r.life != l.number {
 			continue
 		}
 		t.definite++
+		t.perhaps += r.doubts()
 		if l.w.plan.kind == "snap-start" && (r.token < l.early || l.early == 0) {
 			t.early++
 		}
@@ -113,7 +115,8 @@ func (l *life) judgeLane(lane *lane, mine *laneLife, a *account, heap int) int {
 	lane.given += late + full
 	lane.left = [2]int{a.spooled, a.spooled}
 	if t.missing > lane.given+a.spooled {
-		wrong("%d records with a 200 are missing, and %d were given up by this life and others", t.missing, lane.given)
+		wrong("%d records with a 200 are missing (%d is the last), and %d were given up by this life and others", t.missing,
+			t.one, lane.given)
 	}
 	if full > 0 && len(l.w.lanes) == 1 {
 		wrong("the only destination's records were given up for want of memory")
@@ -201,7 +204,7 @@ func (l *life) judgeEnd(lost int) {
 	if l.plan.deaf != "" {
 		until = began
 	} else if r := l.last; r != nil && r.definite() && !several {
-		until = earlier(until, later(r.settled, began))
+		until = earlier(later(r.settled, began), began.Add(2*left/3)) // other posts before it may have let it wait on
 	} else if (r == nil || r.offered == 0) && l.returned.Before(until.Add(-slack)) && !several {
 		l.w.problem("life %d: the edge ended %v after SHUTDOWN; the last record was still to come and had %v",
 			l.number, l.returned.Sub(began), until.Sub(began))

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// record is one event of the platform and what the platform knows of it.
+// record is one event of the platform and what the platform knows of it, or one
+// record that the function exports and what the function knows.
 type record struct {
 	token   int
 	life    int
@@ -16,11 +17,13 @@ type record struct {
 	request string    // the same, if that can be told for sure
 	parts   int       // posts that it was spread over so far
 	whole   bool      // its last part has been posted
-	offered int       // parts that the edge may have taken
+	offered int       // parts that the edge may have taken; of an export: times
 	acked   int       // parts that the platform has a 200 for
 	first   time.Time // when the whole of it was first offered
 	settled time.Time // when the last part had its 200
 	shown   time.Time // what the environment's wall clock showed then
+	made    time.Time
+	export  *exported // nil: the platform's
 }
 
 // definite tells whether the edge owes the record: every part has its 200.
@@ -33,6 +36,7 @@ type lane struct {
 	batches map[string]*content // by id, of every try
 	taken   map[string]bool     // batch ids
 	where   map[int]string      // token to batch id
+	copies  map[int]int         // by token
 	refused map[int]bool        // by token: never to be taken
 	owed    int                 // bytes of values that this life's edge holds
 	given   int                 // records that no destination will get: the edge said so, or they cannot outlive a kill
@@ -121,10 +125,12 @@ func (w *world) takeLine(l *lane, id, text string) {
 	if token >= 0 && token < len(w.records) {
 		r = w.records[token]
 	}
-	before, double := l.where[token]
+	before, there := l.where[token]
 	l.where[token] = id
+	l.copies[token]++
+	double := there && (r == nil || r.export == nil || l.copies[token] > r.offered)
 	definite := r != nil && r.definite()
-	if definite && !double && r.life == w.life {
+	if definite && !there && r.life == w.life {
 		w.owes(l, -len(r.value))
 		w.running.judgeAge(l, r)
 	}
@@ -137,6 +143,12 @@ func (w *world) takeLine(l *lane, id, text string) {
 		w.problem("%s: record %d (%s) is in batch %s and in batch %s", l.plan.name, token, r.kind, before, id)
 	case !l.wants(r.kind):
 		w.problem("%s: record %d (%s) is not of the types that it wants", l.plan.name, token, r.kind)
+	case r.export != nil && r.offered == 0:
+		w.problem("%s: record %d (%s) was refused, and is in batch %s", l.plan.name, token, r.kind, id)
+	}
+	if r.export != nil {
+		r.arrivedAs(text, w)
+		return
 	}
 	value, column := r.value, `,"record":`
 	if value[0] == '"' {
@@ -154,6 +166,19 @@ func (w *world) takeLine(l *lane, id, text string) {
 	if r.request != "" && !strings.Contains(text, `"request_id":"`+r.request+`"`) {
 		w.problem("%s: record %d (%s) is not of invocation %s: %.200s", l.plan.name, token, r.kind, r.request, text)
 	}
+}
+
+// settle notes that the edge owes a record from now on, and tells whether that is
+// within the bound. The caller holds w.mu.
+func (w *world) settle(r *record) bool {
+	bounded := true
+	r.settled, r.shown = time.Now(), w.clock.wall()
+	for _, lane := range w.lanes {
+		if _, there := lane.where[r.token]; !there && !lane.refused[r.token] && lane.wants(r.kind) {
+			bounded = w.owes(lane, len(r.value)) && bounded
+		}
+	}
+	return bounded
 }
 
 // tokenOf finds the number between tildes that every record carries.

@@ -34,6 +34,7 @@ func (w *world) live(number int) {
 	<-l.post.ended
 	l.post.drop()
 	l.net.kill()
+	l.sdk.end()
 	l.leaveFolder()
 	l.judge()
 	for _, lane := range w.lanes {
@@ -49,6 +50,10 @@ func (l *life) init() bool {
 	if l.plan.ownFailure() {
 		l.judgeOwnFailure()
 		return false
+	}
+	if l.sdk != nil && l.plan.sdkInit {
+		l.sdk.make("", 2)
+		l.sdk.export(1)
 	}
 	select {
 	case <-l.nexts:
@@ -130,8 +135,11 @@ func (l *life) invoke(p *invocation, i int) string {
 	if i > 0 && !l.plan.invocations[i-1].early {
 		l.report(i - 1)
 	}
-	id, began := l.id(i), time.Now()
+	id, woke := l.id(i), time.Now()
+	l.sdk.early(p, id)
+	began := time.Now()
 	deadline := began.Add(p.limit)
+	fate := l.begin(id, i, woke)
 	l.w.nextStage()
 	l.mu.Lock()
 	if !l.restored {
@@ -159,16 +167,16 @@ func (l *life) invoke(p *invocation, i int) string {
 	}
 	l.function(p, began, id)
 	time.Sleep(time.Until(began.Add(wait)))
+	l.sdk.responds(p, id)
 	if p.outcome == "kill" {
-		l.w.fails(id, nil)
+		fate.fails()
 		return "kill"
 	}
 	done := l.platform("platform.runtimeDone", id,
 		fmt.Sprintf(`"status":%q,"metrics":{"durationMs":%d}`, status, wait.Milliseconds()))
-	if status != "success" {
-		l.w.fails(id, done)
-	}
+	fate.ends(done, wait, status)
 	l.dones = append(l.dones, done)
+	l.sdk.later(p.sdk.after, id)
 	l.platform("platform.end", id, `"sim":"Logs API"`)
 	if p.outcome == "crash" {
 		l.post.emit("platform.fault", "", func(token int) string {
@@ -198,8 +206,13 @@ func (l *life) goOn() {
 	}
 }
 
-// function writes an invocation's lines, each at its time.
+// function writes an invocation's lines, each at its time, and exports.
 func (l *life) function(p *invocation, began time.Time, id string) {
+	if l.sdk != nil {
+		var bursts sync.WaitGroup
+		defer bursts.Wait()
+		bursts.Go(func() { l.sdk.invocation(p, began, id) })
+	}
 	for _, line := range p.lines {
 		if at := time.Until(began.Add(line.at)); at > 0 && p.outcome != "timeout" {
 			time.Sleep(at)
@@ -219,6 +232,7 @@ func (l *life) id(i int) string { return fmt.Sprintf("r-%d-%d", l.number, i) }
 // report makes the platform.report of an invocation.
 func (l *life) report(i int) {
 	l.last = l.platform("platform.report", l.id(i), `"status":"success","metrics":{"durationMs":1.5,"billedDurationMs":2}`)
+	l.w.fates[l.id(i)].report = l.last
 }
 
 // awaitNext waits until the edge has called next and judges when it did. It
@@ -326,13 +340,16 @@ func (l *life) several() {
 		time.Sleep(min(p.gap, time.Minute))
 		l.w.nextStage()
 		began, id := time.Now(), l.id(i)
+		l.sdk.early(p, id)
 		l.platform("platform.start", id, `"version":"1"`)
+		fate := l.begin(id, i, began)
 		all.Go(func() {
 			l.function(p, began, id)
 			time.Sleep(time.Until(began.Add(p.duration)))
+			l.sdk.responds(p, id)
 			r := l.platform("platform.report", id, `"status":"success","metrics":{"durationMs":1.5}`)
 			l.mu.Lock()
-			l.last = r
+			l.last, fate.report = r, r
 			l.mu.Unlock()
 		})
 	}
@@ -361,6 +378,7 @@ func (l *life) end(how string) {
 		l.shutdown, l.deadline = time.Now(), time.Now().Add(2*time.Second)
 		l.mu.Unlock()
 		l.w.logf("platform: SIGTERM")
+		l.sdk.last()
 		l.cancel()
 		l.lastReport()
 		l.awaitEnd()
@@ -383,6 +401,7 @@ func (l *life) shutDown(reason string) {
 	l.mu.Lock()
 	l.shutdown, l.deadline = now, deadline
 	l.mu.Unlock()
+	l.sdk.last()
 	l.events <- api{shutdown: true, text: fmt.Sprintf(`{"eventType":"SHUTDOWN","deadlineMs":%d,"shutdownReason":%q}`,
 		l.w.clock.platform(deadline).UnixMilli(), reason)}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -183,8 +184,9 @@ type listener struct {
 func (n *network) listen(_, address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var port int
-	if _, err := fmt.Sscanf(address, ":%d", &port); err != nil {
+	_, text, _ := net.SplitHostPort(address) // "" is no number
+	port, err := strconv.Atoi(text)
+	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", address, err)
 	}
 	if n.deaf || port != 0 && port == n.taken {
@@ -229,7 +231,8 @@ func (l *listener) Addr() net.Addr { return &net.TCPAddr{Port: l.port} }
 
 var errRefused = errors.New("nobody listens")
 
-// connect is the platform's dial to the receiver.
+// connect is the platform's dial to the receiver, or the function's to what listens
+// for its exports.
 func (n *network) connect(port int) (*conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

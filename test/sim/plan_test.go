@@ -19,7 +19,8 @@ type plan struct {
 	clock     clockPlan
 	lanes     []lanePlan
 	lives     []lifePlan
-	policy    *policy // nil: every record is to be delivered
+	policy    *policy  // nil: every record is to be delivered
+	sdk       *sdkPlan // nil: the function exports nothing by itself
 }
 
 // lanePlan is a destination and its weather.
@@ -65,9 +66,11 @@ type lifePlan struct {
 	report      time.Duration // when in SHUTDOWN the last platform.report is made; negative: never
 	restore     bool          // of a snapshot
 	trouble     trouble
-	deaf        string // how the subscription fails, if it does: listen, 202, 403, 500, closed
-	fails       string // how Init fails, if it does: error, timeout, refused, strict
-	dice        dice   // the post office's
+	deaf        string        // how the subscription fails, if it does: listen, 202, 403, 500, closed
+	fails       string        // how Init fails, if it does: error, timeout, refused, strict
+	sdkInit     bool          // the function exports in Init
+	sdkEnd      time.Duration // when in SHUTDOWN something exports once more; negative: never
+	dice        dice          // the post office's
 }
 
 // invocation is one run of the function.
@@ -77,6 +80,7 @@ type invocation struct {
 	limit    time.Duration // the function's timeout
 	wakeup   time.Duration // how late the edge gets to read INVOKE
 	lines    []line
+	sdk      sdkWork
 	outcome  string        // success, error (a handler's), crash, timeout, kill
 	early    bool          // platform.report is posted before the freeze
 	cut      bool          // connections to the receiver are found dead after the thaw
@@ -181,7 +185,7 @@ func (p *plan) drawVariables(d dice, pressure bool) {
 	}
 	p.variables["SLIPSTREAM_SELF_METRICS"] = pick(d, "true", "false")
 	p.variables["SLIPSTREAM_LOG_TYPES"] = "platform,function,extension"
-	p.variables["SLIPSTREAM_LISTEN"] = "none" // real sockets and folders are not of virtual time
+	p.variables["SLIPSTREAM_LISTEN"] = "none" // see drawExports; real sockets and folders are not of virtual time
 	p.variables["SLIPSTREAM_PARSE"] = "false" // each record is to arrive as it came
 	p.variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = pick(d, "128", "1769", "10240")
 	p.variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = p.kind

@@ -30,6 +30,7 @@ type life struct {
 	number int
 	net    *network
 	post   *post
+	sdk    *sdk // nil: the function exports nothing
 	lanes  []*laneLife
 
 	nexts  chan time.Time // next was called
@@ -76,6 +77,7 @@ func (w *world) startLife(number int) *life {
 	l := &life{w: w, plan: &w.plan.lives[number], number: number, nexts: make(chan time.Time, 1),
 		events: make(chan api, 1), over: make(chan struct{})}
 	w.running = l
+	w.lived = append(w.lived, l)
 	w.mu.Unlock()
 	l.net = newNetwork(l.serve)
 	if w.plan.portTaken {
@@ -89,6 +91,9 @@ func (w *world) startLife(number int) *life {
 	}
 	l.post = newPost(w, l, l.plan.trouble, l.plan.dice.split())
 	go l.post.run()
+	if w.plan.sdk != nil {
+		l.sdk = newSDK(l)
+	}
 	config, errs := edge.Load(w.variable)
 	config.SpoolDir = w.disk.folder()
 	config.Name = "slipstream-extension"

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // policySeeds is the first of the seeds whose plans have a policy for volume, too:
@@ -15,6 +16,10 @@ type policy struct {
 	sampled  bool // invocations
 	platform bool // the platform's events with them
 	filtered bool // lines whose number ends with 3
+	oneIn    int
+	slow     time.Duration
+	bytes    int  // that may be held
+	exports  bool // what the function exports goes with its invocation
 }
 
 // drawPolicy chooses it. Values of records are all different, so repetitions are
@@ -22,15 +27,20 @@ type policy struct {
 func (p *plan) drawPolicy(d dice) {
 	p.policy = &policy{sampled: d.chance(80), platform: d.chance(50), filtered: d.chance(50)}
 	if p.policy.sampled {
-		p.variables["SLIPSTREAM_SAMPLE"] = pick(d, "0", "0", "2", "10")
+		p.policy.oneIn = pick(d, 0, 0, 2, 10)
+		p.policy.bytes = pick(d, 64<<10, 4<<20)
+		p.policy.slow = pick(d, 0, 0, time.Second)
+		p.variables["SLIPSTREAM_SAMPLE"] = strconv.Itoa(p.policy.oneIn)
 		p.variables["SLIPSTREAM_SAMPLE_PLATFORM"] = strconv.FormatBool(p.policy.platform)
-		p.variables["SLIPSTREAM_SAMPLE_BYTES"] = pick(d, "65536", "4194304")
-		p.variables["SLIPSTREAM_SAMPLE_SLOW_MS"] = pick(d, "0", "0", "1000")
+		p.variables["SLIPSTREAM_SAMPLE_BYTES"] = strconv.Itoa(p.policy.bytes)
+		p.variables["SLIPSTREAM_SAMPLE_SLOW_MS"] = strconv.FormatInt(p.policy.slow.Milliseconds(), 10)
 	}
 	if p.policy.filtered {
 		p.variables["SLIPSTREAM_FILTER"] = `[{"drop":{"type":"function","message":"~~[0-9]*3~"}}]`
 	}
 	p.variables["SLIPSTREAM_REPEATS_MS"] = pick(d, "0", "100", "60000")
+	p.policy.exports = !d.chance(15)
+	p.variables["SLIPSTREAM_SAMPLE_EXPORTS"] = strconv.FormatBool(p.policy.exports)
 }
 
 // filters tells whether the user wants a record to be dropped.
@@ -39,8 +49,8 @@ func (p *policy) filters(r *record) bool {
 }
 
 // mustKeep tells whether a record is to be delivered: all of those that no rule
-// drops and that are of no invocation, of one that failed as the edge was told, or
-// of one whose end nobody was told. The caller holds w.mu.
+// drops and that are of no invocation, of one that has to be kept, or of one whose end
+// nobody was told. The caller holds w.mu.
 func (w *world) mustKeep(r *record) bool {
 	p := w.plan.policy
 	switch {
@@ -48,21 +58,18 @@ func (w *world) mustKeep(r *record) bool {
 		return true
 	case p.filters(r):
 		return false
-	case !p.sampled || r.of == "" || !p.platform && strings.HasPrefix(r.kind, "platform."):
+	case !p.sampled, r.export != nil && !p.exports:
 		return true
-	case r.request == "": // the edge may take it for another invocation's
+	case r.of == "":
+		return r.export == nil || w.clean()
+	case r.export == nil && !p.platform && strings.HasPrefix(r.kind, "platform."):
+		return true
+	case r.export == nil && r.request == "": // the edge may take it for another invocation's
+		return false
+	case r.export != nil && !w.surely(r):
 		return false
 	}
-	done, failed := w.failed[r.of]
-	return failed && (done == nil || done.definite())
-}
-
-// fails notes that an invocation does, with the record that says so, or nil if it
-// ends with the process.
-func (w *world) fails(id string, done *record) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed[id] = done
+	return w.fates[r.of].keeps(r)
 }
 
 // judgePolicy checks, at the very end, that invocations were kept or dropped as a
@@ -108,7 +115,7 @@ func (l *life) judgeCounts(lane *lane, a *account, t tally, own int) bool {
 	l.w.mu.Lock()
 	for _, r := range l.w.records {
 		if r.life < l.number && r.offered > 0 && lane.wants(r.kind) {
-			earlier++
+			earlier += 1 + r.doubts()
 		}
 	}
 	l.w.mu.Unlock()

@@ -328,12 +328,7 @@ func (p *post) acked(b *body) {
 		if !r.definite() {
 			continue
 		}
-		r.settled, r.shown = time.Now(), p.w.clock.wall()
-		for _, lane := range p.w.lanes {
-			if _, there := lane.where[r.token]; !there && !lane.refused[r.token] && lane.wants(r.kind) {
-				bounded = p.w.owes(lane, len(r.value)) && bounded
-			}
-		}
+		bounded = p.w.settle(r) && bounded
 	}
 	p.w.mu.Unlock()
 	if !bounded {

@@ -186,22 +186,29 @@ type world struct {
 
 	logs     sync.Mutex
 	problems []string
-	accounts map[string]*account // of the life that ends
-	heap     map[string]int      // by lane: records of earlier lives that the spool had no room for
-	refused  int                 // records that the edge says the platform has dropped
-	dropped  map[int]int         // by life: records that the edge says its policy has dropped
-	failed   map[string]*record  // by invocation that fails: what tells it
+	accounts map[string]*account    // of the life that ends
+	heap     map[string]int         // by lane: records of earlier lives that the spool had no room for
+	refused  int                    // records that the edge says the platform has dropped
+	dropped  map[int]int            // by life: records that the edge says its policy has dropped
+	exports  map[int]map[string]int // by life: what the edge says its policy has done to exports, by reason
+	fates    map[string]*fate       // by invocation
+	failing  map[string][]*record   // by invocation: exported records that tell of a failure
+	lived    []*life
+	crowds   []crowd     // by life
+	unwanted map[int]int // by life: exported records that no destination takes, as the edge says
 }
 
 // runSeed runs one seed in a bubble of virtual time and gives what was wrong.
 func runSeed(t *testing.T, n uint64, verbose bool) []string {
 	d := newDice(n)
 	w := &world{seed: n, plan: draw(d), verbose: verbose, accounts: map[string]*account{}, heap: map[string]int{},
-		dropped: map[int]int{}, failed: map[string]*record{}}
+		dropped: map[int]int{}, exports: map[int]map[string]int{}, fates: map[string]*fate{},
+		failing: map[string][]*record{}, unwanted: map[int]int{}}
 	if n >= policySeeds {
 		w.plan = draw(newDice(n - policySeeds))
 		w.plan.drawPolicy(newDice(n))
 	}
+	w.plan.drawExports(newDice(n % policySeeds << 20))
 	disk, err := newDisk(w.plan.noDisk)
 	if err != nil {
 		return []string{err.Error()}
@@ -217,8 +224,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		w.clock.note()
 		for i := range w.plan.lanes {
 			w.lanes = append(w.lanes, &lane{plan: &w.plan.lanes[i], number: i, batches: map[string]*content{},
-				taken: map[string]bool{},
-				where: map[int]string{}, refused: map[int]bool{}})
+				taken: map[string]bool{}, where: map[int]string{}, copies: map[int]int{}, refused: map[int]bool{}})
 		}
 		w.logf("plan: %s, %v", w.plan.kind, w.plan.variables)
 		for _, l := range w.plan.lanes {
@@ -229,6 +235,7 @@ func runSeed(t *testing.T, n uint64, verbose bool) []string {
 		}
 		w.judgeDisk()
 		w.judgePolicy()
+		w.judgeExports()
 		time.Sleep(time.Second) // net/http's server lets a connection that broke linger for half of that
 	})
 	return w.problems
@@ -265,7 +272,7 @@ func (w *world) count() int {
 func (w *world) newRecord(life int, kind string, value func(token int) string) *record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := &record{token: len(w.records), life: life, kind: kind}
+	r := &record{token: len(w.records), life: life, kind: kind, made: time.Now()}
 	r.value = value(r.token)
 	w.records = append(w.records, r)
 	return r
@@ -337,7 +344,8 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	var lane string
 	text := r.Message
 	dropped, malformed, policy := 0, 0, 0
-	foreign, heap := false, 0
+	foreign, heap, unwanted := false, 0, 0
+	var exports map[string]int
 	r.Attrs(func(attr slog.Attr) bool {
 		text += " " + attr.String()
 		n := func() int { return int(attr.Value.Int64()) }
@@ -362,9 +370,14 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 			malformed = n()
 		case "logs":
 			counts, _ := attr.Value.Any().(map[string]int)
-			policy = counts["filtered"] + counts["not_sampled"] + counts["repeated"]
+			policy += counts["filtered"] + counts["not_sampled"] + counts["repeated"]
+		case "exports":
+			exports, _ = attr.Value.Any().(map[string]int)
+			policy += exports["not_sampled"]
 		case "records":
 			heap = n()
+		case "unwanted":
+			unwanted = n()
 		case "skipped":
 			skipped, _ := attr.Value.Any().(map[string]int)
 			foreign = len(skipped) > 0
@@ -385,9 +398,15 @@ func (h *listening) Handle(_ context.Context, r slog.Record) error {
 	case "records of an earlier process go to memory":
 		h.w.heap[lane] += heap
 	case "what the policy has changed or kept back":
-		h.w.dropped[h.w.life] = policy
+		h.w.dropped[h.w.life], h.w.exports[h.w.life] = policy, exports
 	case "telemetry lost on the way in":
 		h.w.refused = dropped
+	case "data from the function lost on the way in":
+		h.w.unwanted[h.w.life] = unwanted
+		delete(a.dropped, "otlp.incomplete") // the adversary's
+		if len(a.dropped) > 0 {
+			h.w.problems = append(h.w.problems, fmt.Sprintf("the edge says that it dropped %v", a.dropped))
+		}
 	}
 	return nil
 }

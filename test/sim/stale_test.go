@@ -149,7 +149,8 @@ func (l *life) mustHold(i int) bool {
 	l.post.mu.Lock()
 	lossy := len(l.post.refusals) > 0 || len(l.post.drops) > 0 || l.post.lost > 0
 	l.post.mu.Unlock()
-	if lossy || !l.longHold.IsZero() || l.w.clock.forward() > 0 || l.w.clock.off() > 0 {
+	pressed := l.w.plan.variables["SLIPSTREAM_BUFFER_BYTES"] != "" // a body that waits for memory ends a hold
+	if lossy || pressed || !l.longHold.IsZero() || l.w.clock.forward() > 0 || l.w.clock.off() > 0 {
 		return false
 	}
 	switch set.strategy {
