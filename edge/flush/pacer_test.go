@@ -81,20 +81,6 @@ func TestPacer(t *testing.T) {
 			{at: 0, what: "invoke", id: "a", deadline: 3, again: 2.5},
 			{at: 2.9, what: "look", flush: true, next: true},
 		}},
-		"the sign may be among what the platform dropped": {with(End), []beat{
-			{at: 0, what: "invoke", id: "a", again: 9.5},
-			{at: 1, what: "lost", next: true, again: 9.5},
-		}},
-		"it may have been dropped before the INVOKE is read": {with(End), []beat{
-			{at: 1, what: "lost"},
-			{at: 1.1, what: "invoke", id: "a", next: true, again: 10.6},
-			{at: 1.2, what: "done", id: "a", doneAt: 1.2},
-			{at: 2, what: "lost"},
-			{at: 2, what: "done", id: "b", doneAt: 2},
-			{at: 2.1, what: "invoke", id: "b", unsent: true, flush: true, again: 2.248},
-			{at: 2.2, what: "look", next: true},
-			{at: 3, what: "invoke", id: "c", again: 12.5},
-		}},
 		"the end may be known before the INVOKE is read": {with(End), []beat{
 			{at: 1, what: "done", id: "a", doneAt: 1},
 			{at: 1.1, what: "invoke", id: "a", unsent: true, flush: true, again: 1.248},
@@ -127,6 +113,29 @@ func TestPacer(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) { play(t, NewPacer(tc.pace), tc.beats) })
+	}
+}
+
+// What a hold waits for may be among what was dropped.
+func TestPacerLost(t *testing.T) {
+	pace := Pace{Strategy: End, Staleness: 20 * time.Second, Hold: 250 * time.Millisecond}
+	for name, beats := range map[string][]beat{
+		"the sign may be among what the platform dropped": {
+			{at: 0, what: "invoke", id: "a", again: 9.5},
+			{at: 1, what: "lost", next: true, again: 9.5},
+		},
+		"it may have been dropped before the INVOKE is read": {
+			{at: 1, what: "lost"},
+			{at: 1.1, what: "invoke", id: "a", next: true, again: 10.6},
+			{at: 1.2, what: "done", id: "a", doneAt: 1.2},
+			{at: 2, what: "lost"},
+			{at: 2, what: "done", id: "b", doneAt: 2},
+			{at: 2.1, what: "invoke", id: "b", unsent: true, flush: true, again: 2.248},
+			{at: 2.2, what: "look", next: true},
+			{at: 3, what: "invoke", id: "c", again: 12.5},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { play(t, NewPacer(pace), beats) })
 	}
 }
 
